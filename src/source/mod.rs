@@ -1,0 +1,230 @@
+//! What is protected. A [`Source`] is opened into a [`Cut`], its consistent instant; the cut yields
+//! entries in path order and opens files for reading.
+//!
+//! Reading blocks, so [`Files`] and [`Content`] are called on the CPU pool, never on an async
+//! thread.
+
+use std::fmt::{self, Debug};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::class::Class;
+use crate::entry::{Cutter, Entry, Extent, TreePath, Xattr};
+use crate::facts::Facts;
+use crate::world::World;
+
+/// Something that a policy or a command line asks to back up.
+#[async_trait]
+pub trait Source: Send + Sync + Debug {
+    /// The name under which a snapshot keeps it.
+    fn name(&self) -> &str;
+
+    /// Where it is, for people: a path.
+    fn location(&self) -> String;
+
+    /// Whether this must be cut before and drained after all sources that are not, as a WAL must:
+    /// its floor is noted first and its ceiling read last.
+    fn encloses_others(&self) -> bool {
+        false
+    }
+
+    /// Begins a cut. `previous` is what the parent snapshot says of the same source.
+    async fn cut(&self, world: &World, previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error>;
+}
+
+/// A pinned instant of a source; dropped without `finish`, it is abandoned.
+#[async_trait]
+pub trait Cut: Send {
+    /// The next entries in path order, the root first, or `None` at the end. Entries come as the
+    /// listing sees them: `xattrs` and `extents` empty (see [`Files`]).
+    async fn next(&mut self) -> Result<Option<Batch>, Error>;
+
+    /// Opens what `next` yielded. Shared by all readers of the cut.
+    fn files(&self) -> Arc<dyn Files>;
+
+    /// Ends the cut after the last entry was yielded *and* read.
+    async fn finish(self: Box<Self>) -> Result<Reach, Error>;
+}
+
+/// A run of entries in path order and what could not be listed among them.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Entries; at most 1,024.
+    pub entries: Vec<Entry>,
+    /// Entries that could not be listed.
+    pub problems: Vec<Problem>,
+    /// Entries left out by rule (excludes, other file systems, cache directories).
+    pub excluded: u64,
+}
+
+/// What a finished cut says of itself.
+#[derive(Debug)]
+pub struct Reach {
+    /// Facts for the snapshot.
+    pub facts: Facts,
+    /// What showed only at the end, such as a closed segment that changed.
+    pub problems: Vec<Problem>,
+}
+
+/// Access to the files of a cut. Blocks.
+pub trait Files: Send + Sync {
+    /// Extended attributes of an entry of any kind, sorted by name, without following links.
+    fn xattrs(&self, entry: &Entry) -> Result<Vec<Xattr>, Problem>;
+
+    /// Opens a regular file, never through a link, and makes sure that it is the one that was
+    /// listed (same device and inode).
+    fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem>;
+}
+
+/// An open regular file. Blocks.
+pub trait Content: Send {
+    /// The file's entry as it is now that it is open: size and times may be newer than the
+    /// listing's. Without xattrs and extents.
+    fn entry(&self) -> &Entry;
+
+    /// Its extended attributes, sorted by name.
+    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem>;
+
+    /// Its runs of data if it has holes; `None` where it has none or the file system cannot tell.
+    fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem>;
+
+    /// How it should be cut, by what it is. May read the first bytes.
+    fn cutter(&mut self) -> Result<Cutter, Problem>;
+
+    /// Fills `buffer` from `offset_bytes` on; returns less only at the end, which is that of
+    /// `entry().size_bytes` even if the file has grown since.
+    fn read_at(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem>;
+
+    /// Ends reading: tells whether the file changed or shrank while it was read, and lets its
+    /// pages in the cache go where nobody else used them.
+    fn close(self: Box<Self>) -> Option<Problem>;
+}
+
+/// Something that one entry lacks in the snapshot. Makes the snapshot partial, never silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The entry.
+    pub path: TreePath,
+    /// What happened.
+    pub fault: Fault,
+    /// The operating system's word, or more detail.
+    pub detail: String,
+}
+
+/// What can happen to an entry between listing and end of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// It could not be opened, listed or read.
+    Unreadable,
+    /// It was listed but is gone.
+    Vanished,
+    /// It changed while it was read; the stored bytes may mix two states.
+    Changed,
+    /// It became shorter while it was read.
+    Shrunk,
+    /// A WAL segment that was closed before has other content now.
+    Rewritten,
+    /// A WAL segment between the first and the last is missing.
+    Gap,
+}
+
+impl Fault {
+    /// The word used in reports and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Vanished => "vanished",
+            Self::Changed => "changed",
+            Self::Shrunk => "shrunk",
+            Self::Rewritten => "rewritten",
+            Self::Gap => "gap",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.fault.as_str(), self.path, self.detail)
+    }
+}
+
+/// What keeps a source from being cut at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The path does not exist or is not of the kind that was asked for.
+    #[error("source {name}: {path}: {reason}", path = path.display())]
+    Unusable {
+        /// The source.
+        name: String,
+        /// Its path.
+        path: PathBuf,
+        /// The cause and what to do about it.
+        reason: String,
+    },
+    /// The source is empty though its parent was not: a volume that was not mounted looks so.
+    #[error(
+        "source {name}: {path} is empty, though the last snapshot of it was not: \
+         is the volume mounted? (--allow-empty if it is meant)", path = path.display()
+    )]
+    Emptied {
+        /// The source.
+        name: String,
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Not enough file descriptors to pin a database directory.
+    #[error(
+        "source {name}: {needed} files must be open at once, but the limit is {limit}: \
+         raise RLIMIT_NOFILE (ulimit -n)"
+    )]
+    Descriptors {
+        /// The source.
+        name: String,
+        /// Files to hold open.
+        needed: u64,
+        /// The hard limit.
+        limit: u64,
+    },
+    /// The listing did not stand still.
+    #[error("source {name}: files came and went through {attempts} listings; is it being rebuilt?")]
+    Restless {
+        /// The source.
+        name: String,
+        /// How often it was listed.
+        attempts: u32,
+    },
+    /// A pattern or option cannot be used.
+    #[error("source {name}: {reason}")]
+    Option {
+        /// The source.
+        name: String,
+        /// The cause and what to do about it.
+        reason: String,
+    },
+    /// The operating system refused.
+    #[error("source {name}: {action} {path}", path = path.display())]
+    Io {
+        /// The source.
+        name: String,
+        /// What was tried.
+        action: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Decides exit code and metric label.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Option { .. } => Class::Config,
+            _ => Class::Source,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Where objects live: a flat space of immutable objects under keys, created once, read by range,
+//! listed by prefix. Everything above sees only [`Store`]; everything about S3 or a local disk
+//! stays in this folder.
+
+use std::fmt::{self, Debug};
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::class::Class;
+
+/// The name of an object: components of `a-z 0-9 . _ -` joined by `/`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// Takes a name that we composed ourselves.
+    ///
+    /// Names that came from a listing are parsed by `repo/layout.rs`, never turned into keys
+    /// unseen.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&self.0, f)
+    }
+}
+
+/// One row of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its name.
+    pub key: Key,
+    /// Its length.
+    pub size_bytes: u64,
+}
+
+/// What went wrong with a store. Every variant names its key or place.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing is stored under the key.
+    #[error("{key} does not exist")]
+    Missing {
+        /// The key asked for.
+        key: Key,
+    },
+    /// Something is stored under the key already; it was left as it is.
+    #[error("{key} exists already")]
+    Exists {
+        /// The key that was to be created.
+        key: Key,
+    },
+    /// The object is shorter than what was asked of it, or longer than it may be.
+    #[error("{key} has {found_bytes} bytes where {expected} expected")]
+    Length {
+        /// The object.
+        key: Key,
+        /// Its length as found.
+        found_bytes: u64,
+        /// What was expected, in words: `at least 64 were`.
+        expected: String,
+    },
+    /// The place itself cannot be used as asked: a wrong URL, a missing bucket or directory.
+    #[error("{place}: {reason}")]
+    Place {
+        /// The repository's URL, without secrets.
+        place: String,
+        /// The cause and what to do about it.
+        reason: String,
+        /// The kind of failure.
+        class: Class,
+    },
+    /// The store refused or failed.
+    #[error("{action} {key} failed")]
+    Failed {
+        /// What was tried: `create`, `get`, `list`, `delete`.
+        action: &'static str,
+        /// The key, or for a listing the prefix.
+        key: Key,
+        /// The kind of failure.
+        class: Class,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// Decides retry, exit code and metric label.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Missing { .. } => Class::Missing,
+            Self::Exists { .. } => Class::Refused,
+            Self::Length { .. } => Class::Damaged,
+            Self::Place { class, .. } | Self::Failed { class, .. } => *class,
+        }
+    }
+}
+
+/// A space of immutable objects. Implementations may be shared by any number of tasks.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    /// Stores `parts`, one after the other, under `key` if nothing is there yet. On success the
+    /// object is durable and visible to every reader; on failure either nothing is visible or all
+    /// of it. Costs one PUT.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where the key is taken.
+    async fn create(&self, key: &Key, parts: Vec<Bytes>) -> Result<(), Error>;
+
+    /// The whole object. Costs one GET.
+    ///
+    /// # Errors
+    /// [`Error::Missing`]; [`Error::Length`] if it is longer than `limit_bytes`, without reading it.
+    async fn get(&self, key: &Key, limit_bytes: u64) -> Result<Bytes, Error>;
+
+    /// Exactly the bytes of `range`. Costs one GET.
+    ///
+    /// # Errors
+    /// [`Error::Missing`]; [`Error::Length`] if the object ends before `range` does.
+    async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error>;
+
+    /// The last `length_bytes` bytes (the whole object if it is shorter) and the object's length.
+    /// Costs one GET.
+    async fn get_tail(&self, key: &Key, length_bytes: u64) -> Result<(Bytes, u64), Error>;
+
+    /// All objects whose key starts with `prefix` (empty: all), in the order of their keys. Costs
+    /// one LIST per 1,000 objects. Fresh: what was created before the call is in it.
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Object, Error>>;
+
+    /// The first object, in the order of keys, whose key starts with `prefix`. Costs one LIST.
+    async fn first(&self, prefix: &str) -> Result<Option<Object>, Error>;
+
+    /// Removes an object; one that is missing already counts as removed.
+    async fn delete(&self, key: &Key) -> Result<(), Error>;
+
+    /// The repository's URL for people: never a secret in it.
+    fn place(&self) -> String;
+}
