@@ -21,10 +21,7 @@ impl std::fmt::Debug for Gear {
 impl Gear {
     /// Takes the table of the repository.
     pub fn new(table: [u64; 256]) -> Self {
-        Self {
-            plain: Box::new(table),
-            shifted: Box::new(table.map(|number| number << 1)),
-        }
+        Self { plain: Box::new(table), shifted: Box::new(table.map(|number| number << 1)) }
     }
 }
 
@@ -41,15 +38,10 @@ impl Chunker {
     /// 64 KiB to 4 MiB. None is smaller than a quarter of it (but a file's last) or larger than four
     /// times it.
     pub fn new(average_bytes: u32) -> Self {
-        let average_bytes = to_usize(u64::from(average_bytes))
-            .clamp(64 * KIB, 4 * MIB)
-            .next_power_of_two();
+        let average_bytes =
+            to_usize(u64::from(average_bytes)).clamp(64 * KIB, 4 * MIB).next_power_of_two();
         let (mask_small, mask_large) = select_masks(average_bytes, Normalization::Level2);
-        Self {
-            average_bytes,
-            mask_small,
-            mask_large,
-        }
+        Self { average_bytes, mask_small, mask_large }
     }
 
     /// No chunk is longer.
@@ -107,25 +99,14 @@ mod tests {
         assert_ne!(before, cuts(&data, 2));
         data.splice(100..100, [7; 13]);
         let after = cuts(&data, 1);
-        let shifted = before
-            .iter()
-            .filter(|place| after.contains(&(**place + 13)))
-            .count();
-        assert!(
-            shifted + 3 > before.len(),
-            "{shifted} of {} cuts survive",
-            before.len()
-        );
+        let shifted = before.iter().filter(|place| after.contains(&(**place + 13))).count();
+        assert!(shifted + 3 > before.len(), "{shifted} of {} cuts survive", before.len());
     }
 
     #[test]
     fn constant_data_is_cut_at_the_longest() {
         let chunker = Chunker::new(64 * 1024);
         let places = cuts(&vec![0; MIB], 1);
-        assert!(
-            places
-                .windows(2)
-                .all(|pair| pair[1] - pair[0] <= chunker.longest_bytes())
-        );
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] <= chunker.longest_bytes()));
     }
 }

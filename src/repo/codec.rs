@@ -58,13 +58,11 @@ pub fn compress(
     CONTEXTS.with_borrow_mut(|contexts| {
         let compressed = contexts.compress(level, plain);
         contexts.trim();
-        Ok(compressed
-            .map_err(|error| Error::Bug(format!("zstd: {error}")))?
-            .map(|length| {
-                let mut out = Vec::with_capacity(length + spare_bytes);
-                out.extend_from_slice(contexts.compressed.get(..length).unwrap_or_default());
-                out
-            }))
+        Ok(compressed.map_err(|error| Error::Bug(format!("zstd: {error}")))?.map(|length| {
+            let mut out = Vec::with_capacity(length + spare_bytes);
+            out.extend_from_slice(contexts.compressed.get(..length).unwrap_or_default());
+            out
+        }))
     })
 }
 
@@ -82,9 +80,7 @@ impl Contexts {
         if self.decompressor.is_none() {
             self.decompressor = Some(Decompressor::new()?);
         }
-        self.decompressor
-            .as_mut()
-            .ok_or_else(|| std::io::Error::other("no decompressor"))
+        self.decompressor.as_mut().ok_or_else(|| std::io::Error::other("no decompressor"))
     }
 
     fn compress(&mut self, level: i32, plain: &[u8]) -> std::io::Result<Option<usize>> {
@@ -118,8 +114,7 @@ impl Contexts {
             None => Compressor::new(SAMPLE_LEVEL)?,
         };
         self.compressed.clear();
-        self.compressed
-            .reserve(zstd::zstd_safe::compress_bound(SAMPLE_BYTES));
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(SAMPLE_BYTES));
         let mut worthwhile = false;
         for piece in plain.chunks(MIB / 2) {
             let sample = piece.get(..SAMPLE_BYTES).unwrap_or(piece);
@@ -186,11 +181,7 @@ mod tests {
         SeededRandom::new(1).fill(&mut bytes);
         assert_eq!(compress(Compression::Level(3), &bytes, 16).unwrap(), None);
         bytes[MIB..].fill(0);
-        assert!(
-            compress(Compression::Level(3), &bytes, 16)
-                .unwrap()
-                .is_some()
-        );
+        assert!(compress(Compression::Level(3), &bytes, 16).unwrap().is_some());
         assert_eq!(compress(Compression::Off, &[0; 1000], 16).unwrap(), None);
     }
 }

@@ -108,11 +108,7 @@ impl Bundle {
         Zeroizing::new(record::encode(&BundleRecord {
             repository: self.repository,
             secrets: self.secrets.raw().cloned().collect(),
-            identities: self
-                .identities
-                .iter()
-                .map(|i| i.expose().to_owned())
-                .collect(),
+            identities: self.identities.iter().map(|i| i.expose().to_owned()).collect(),
         }))
     }
 
@@ -147,15 +143,9 @@ impl Config {
 
     /// Fails if this program may not even read the repository at `place`.
     pub fn check_readable(&self, place: &str) -> Result<(), Error> {
-        let newer = |what: String| Error::Newer {
-            place: place.to_owned(),
-            what,
-        };
+        let newer = |what: String| Error::Newer { place: place.to_owned(), what };
         if self.format != FORMAT {
-            return Err(newer(format!(
-                "format {} (this one knows {FORMAT})",
-                self.format
-            )));
+            return Err(newer(format!("format {} (this one knows {FORMAT})", self.format)));
         }
         match self.read_features.first() {
             Some(feature) => Err(newer(format!("feature {feature:?} to read it"))),
@@ -179,18 +169,13 @@ impl StoredConfig {
     /// Takes an object apart.
     pub fn parse(name: &str, object: &Bytes) -> Result<Self, Error> {
         let damaged = |reason: &str| Error::damaged(name, reason);
-        let body_end = object
-            .len()
-            .checked_sub(TAG_BYTES)
-            .filter(|end| *end >= HEADER_BYTES);
+        let body_end = object.len().checked_sub(TAG_BYTES).filter(|end| *end >= HEADER_BYTES);
         let body_end = body_end.ok_or_else(|| damaged("shorter than its header"))?;
         let mut cursor = Cursor::new(object);
         let magic: [u8; 8] = cursor.array().map_err(|e| damaged(e.0))?;
         let [kind, version, secret, _] = cursor.array().map_err(|e| damaged(e.0))?;
         let repository = RepositoryId(cursor.array().map_err(|e| damaged(e.0))?);
-        let body = cursor
-            .take(body_end - HEADER_BYTES)
-            .map_err(|e| damaged(e.0))?;
+        let body = cursor.take(body_end - HEADER_BYTES).map_err(|e| damaged(e.0))?;
         let tag = cursor.array().map_err(|e| damaged(e.0))?;
         if &magic != MAGIC || kind != KIND {
             return Err(damaged("does not start like a config of Backstay"));
@@ -202,13 +187,7 @@ impl StoredConfig {
             });
         }
         let config = record::decode(&name, body)?;
-        Ok(Self {
-            repository,
-            secret,
-            config,
-            tagged: object.slice(..body_end),
-            tag,
-        })
+        Ok(Self { repository, secret, config, tagged: object.slice(..body_end), tag })
     }
 
     /// Checks the tag with the repository's secrets.
@@ -225,10 +204,7 @@ impl StoredConfig {
         if tag == blake3::Hash::from_bytes(self.tag) {
             Ok(())
         } else {
-            Err(Error::damaged(
-                name,
-                "its tag does not belong to its content and this key",
-            ))
+            Err(Error::damaged(name, "its tag does not belong to its content and this key"))
         }
     }
 

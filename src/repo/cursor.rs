@@ -19,10 +19,7 @@ impl LeafCursor {
     /// Stands before the first leaf. Costs one GET at most.
     pub async fn open(repository: &Repository, root: &ChunkRef) -> Result<Self, Error> {
         let root = repository.inner(root, None).await?;
-        Ok(Self {
-            repository: repository.clone(),
-            stack: vec![(root, 0)],
-        })
+        Ok(Self { repository: repository.clone(), stack: vec![(root, 0)] })
     }
 
     /// The leaf that the cursor stands before.
@@ -44,10 +41,7 @@ impl LeafCursor {
                 }
             }
         }
-        Ok(self
-            .stack
-            .last()
-            .and_then(|(inner, place)| inner.children.get(*place)))
+        Ok(self.stack.last().and_then(|(inner, place)| inner.children.get(*place)))
     }
 
     /// Goes on to the next leaf.

@@ -55,12 +55,7 @@ impl std::fmt::Debug for Identity {
 impl Identity {
     /// Draws a new one.
     pub fn generate() -> Self {
-        Self(Zeroizing::new(
-            age::x25519::Identity::generate()
-                .to_string()
-                .expose_secret()
-                .into(),
-        ))
+        Self(Zeroizing::new(age::x25519::Identity::generate().to_string().expose_secret().into()))
     }
 
     /// Reads the text form (`AGE-SECRET-KEY-1…`).
@@ -76,10 +71,7 @@ impl Identity {
 
     /// Its public half.
     pub fn recipient(&self) -> Result<Recipient, Error> {
-        let identity = self
-            .0
-            .parse::<age::x25519::Identity>()
-            .map_err(|e| Error::Bug(e.into()))?;
+        let identity = self.0.parse::<age::x25519::Identity>().map_err(|e| Error::Bug(e.into()))?;
         Ok(Recipient(identity.to_public().to_string()))
     }
 }
@@ -103,20 +95,14 @@ impl std::fmt::Debug for Opener {
 
 /// Seals to everyone in `recipients`.
 pub fn seal(recipients: &[Recipient], plaintext: &[u8]) -> Result<Vec<u8>, Error> {
-    let recipients = recipients
-        .iter()
-        .map(Recipient::age)
-        .collect::<Result<Vec<_>, _>>()?;
+    let recipients = recipients.iter().map(Recipient::age).collect::<Result<Vec<_>, _>>()?;
     seal_age(recipients.iter().map(|recipient| &**recipient), plaintext)
 }
 
 /// Seals with a passphrase (scrypt; takes about a second and 256 MiB on purpose).
 pub fn seal_with_passphrase(passphrase: &SecretString, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
     let recipient = age::scrypt::Recipient::new(passphrase.clone());
-    seal_age(
-        std::iter::once(&recipient as &dyn age::Recipient),
-        plaintext,
-    )
+    seal_age(std::iter::once(&recipient as &dyn age::Recipient), plaintext)
 }
 
 fn seal_age<'a>(
@@ -152,11 +138,7 @@ pub fn open(opener: &Opener, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Shut> 
             if decryptor.is_scrypt() {
                 return Err(Shut::NotForUs);
             }
-            decryptor.decrypt(
-                identities
-                    .iter()
-                    .map(|identity| &**identity as &dyn age::Identity),
-            )
+            decryptor.decrypt(identities.iter().map(|identity| &**identity as &dyn age::Identity))
         }
         Opener::Passphrase(passphrase) => {
             if !decryptor.is_scrypt() {

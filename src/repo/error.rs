@@ -88,10 +88,7 @@ pub enum Error {
 impl Error {
     /// Damage of `object`.
     pub fn damaged(object: impl ToString, reason: impl Into<String>) -> Self {
-        Self::Damaged {
-            object: object.to_string(),
-            reason: reason.into(),
-        }
+        Self::Damaged { object: object.to_string(), reason: reason.into() }
     }
 
     /// Decides retry, exit code and metric label.

@@ -91,13 +91,7 @@ impl Layout {
                 ..layout
             })
         };
-        let of = |page_log2| {
-            pages(Self {
-                page_log2,
-                entry_pages: 0,
-                pack_pages: 0,
-            })
-        };
+        let of = |page_log2| pages(Self { page_log2, entry_pages: 0, pack_pages: 0 });
         (SMALLEST_PAGE_LOG2..LARGEST_PAGE_LOG2)
             .filter_map(of)
             .find(|layout| layout.entry_pages <= 4)
@@ -110,12 +104,11 @@ impl IndexBuilder {
     pub fn add<'a>(&mut self, pack: IndexedPack, chunks: impl Iterator<Item = &'a ChunkId>) {
         let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
         self.packs.push(pack);
-        self.entries
-            .extend((0..).zip(chunks).map(|(place, id)| IndexEntry {
-                head: head_of(id),
-                pack: number,
-                place,
-            }));
+        self.entries.extend((0..).zip(chunks).map(|(place, id)| IndexEntry {
+            head: head_of(id),
+            pack: number,
+            place,
+        }));
     }
 
     /// Number of chunks so far.
@@ -167,9 +160,9 @@ fn page(layout: Layout, records: &[Vec<u8>]) -> Vec<u8> {
     let mut page = Vec::with_capacity(layout.page_bytes());
     let count = u16::try_from(records.len()).unwrap_or(u16::MAX);
     page.extend_from_slice(&count.to_le_bytes());
-    records
-        .iter()
-        .for_each(|record| page.extend_from_slice(record));
+    for record in records {
+        page.extend_from_slice(record);
+    }
     page.resize(layout.page_bytes() - TAG_BYTES, 0);
     page
 }
@@ -181,9 +174,7 @@ fn fill_entry_pages(layout: Layout, entries: &[IndexEntry]) -> Vec<Vec<u8>> {
         let home = to_usize(page_of(entry.head, layout.entry_pages).into());
         let count = pages.len();
         // There is room for a third more than there are entries, so a page with room exists.
-        let place = (home..home + count)
-            .map(|n| n % count)
-            .find(|n| pages[*n].len() < room);
+        let place = (home..home + count).map(|n| n % count).find(|n| pages[*n].len() < room);
         if let Some(place) = place {
             let mut record = Vec::with_capacity(ENTRY_BYTES);
             record.extend_from_slice(&entry.head.to_be_bytes());
@@ -205,10 +196,8 @@ fn fill_pack_pages(layout: Layout, packs: &[IndexedPack]) -> Vec<Vec<u8>> {
         record
     };
     let records: Vec<Vec<u8>> = packs.iter().map(record).collect();
-    let mut pages: Vec<Vec<u8>> = records
-        .chunks(layout.packs_in_page())
-        .map(|records| page(layout, records))
-        .collect();
+    let mut pages: Vec<Vec<u8>> =
+        records.chunks(layout.packs_in_page()).map(|records| page(layout, records)).collect();
     if pages.is_empty() {
         pages.push(page(layout, &[]));
     }
@@ -237,20 +226,15 @@ impl TableHeader {
         bytes: &[u8],
     ) -> Result<Self, Error> {
         let damaged = |reason: &str| Error::damaged(name, reason);
-        let head = bytes
-            .get(..HEADER_BYTES)
-            .ok_or_else(|| damaged("shorter than its header"))?;
+        let head = bytes.get(..HEADER_BYTES).ok_or_else(|| damaged("shorter than its header"))?;
         let read = || -> Read<_> {
             let mut cursor = Cursor::new(head);
             let magic: [u8; 8] = cursor.array()?;
             let [kind, version, secret, page_log2] = cursor.array()?;
             let owner: [u8; 16] = cursor.array()?;
             let salt: [u8; 32] = cursor.array()?;
-            let layout = Layout {
-                page_log2,
-                entry_pages: cursor.u32()?,
-                pack_pages: cursor.u32()?,
-            };
+            let layout =
+                Layout { page_log2, entry_pages: cursor.u32()?, pack_pages: cursor.u32()? };
             let sound = &magic == MAGIC
                 && kind == KIND
                 && version == VERSION
@@ -259,16 +243,12 @@ impl TableHeader {
                 && layout.entry_pages > 0
                 && layout.pack_pages > 0;
             if !sound {
-                return Err(Malformed(
-                    "does not start like an index table of this repository",
-                ));
+                return Err(Malformed("does not start like an index table of this repository"));
             }
             Ok((secret, salt, layout, cursor.u64()?, cursor.u32()?))
         };
         let (secret, salt, layout, entries, packs) = read().map_err(|e| damaged(e.0))?;
-        let keys = secrets
-            .get(secret)
-            .ok_or_else(|| damaged("needs a secret we do not have"))?;
+        let keys = secrets.get(secret).ok_or_else(|| damaged("needs a secret we do not have"))?;
         Ok(Self {
             layout,
             entries,
@@ -307,19 +287,13 @@ impl TableHeader {
     /// The page that has pack number `pack`.
     pub fn pack_page(&self, pack: u32) -> Option<u32> {
         let page = to_usize(pack.into()) / self.layout.packs_in_page();
-        let page = u32::try_from(page)
-            .ok()
-            .filter(|page| *page < self.layout.pack_pages)?;
+        let page = u32::try_from(page).ok().filter(|page| *page < self.layout.pack_pages)?;
         Some(self.layout.entry_pages + page)
     }
 
     /// All pages that hold packs.
     pub fn pack_pages(&self) -> std::ops::Range<u32> {
-        self.layout.entry_pages
-            ..self
-                .layout
-                .entry_pages
-                .saturating_add(self.layout.pack_pages)
+        self.layout.entry_pages..self.layout.entry_pages.saturating_add(self.layout.pack_pages)
     }
 
     /// Where a page is in the object.

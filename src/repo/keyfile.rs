@@ -61,9 +61,7 @@ impl AgentKey {
                 "the agent key is spoiled: a character was lost or changed in copying".into(),
             )
         };
-        let bytes = BASE64URL_NOPAD
-            .decode(code.trim().as_bytes())
-            .map_err(|_| spoiled())?;
+        let bytes = BASE64URL_NOPAD.decode(code.trim().as_bytes()).map_err(|_| spoiled())?;
         let bytes = Zeroizing::new(bytes);
         let (payload, checksum) = bytes
             .len()
@@ -123,9 +121,7 @@ impl Unlock {
         let text = std::str::from_utf8(file)
             .map_err(|_| Error::Key(format!("{name} is not a key file: it is not text")))?;
         let lines = || {
-            text.lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
         };
         if let Some(code) = lines().find_map(|line| line.strip_prefix(AGENT_PREFIX)) {
             return AgentKey::parse(code).map(Self::Agent);
@@ -179,9 +175,7 @@ fn ssh_identity(
         .map_err(|error| Error::Key(format!("{name}: {error}")))?;
     let identity: Box<dyn age::Identity + Send + Sync> = match (&identity, passphrase) {
         (age::ssh::Identity::Unsupported(_), _) => {
-            return Err(Error::Key(format!(
-                "{name}: this kind of SSH key is not supported"
-            )));
+            return Err(Error::Key(format!("{name}: this kind of SSH key is not supported")));
         }
         (age::ssh::Identity::Encrypted(_), None) => {
             return Err(Error::Key(format!(

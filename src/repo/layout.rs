@@ -22,11 +22,7 @@ fn inverted(number: u64) -> String {
 
 fn parse_hex_u64(text: &str) -> Option<u64> {
     let sound = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if sound {
-        u64::from_str_radix(text, 16).ok()
-    } else {
-        None
-    }
+    if sound { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
 fn parse_inverted(text: &str) -> Option<u64> {
@@ -68,16 +64,8 @@ pub struct Place {
 
 impl Place {
     fn name(&self, prefix: &str) -> Key {
-        let Self {
-            lane,
-            sequence,
-            checkpoint,
-            session,
-        } = self;
-        Key::new(format!(
-            "{prefix}{lane}/{}-{checkpoint:016x}-{session}",
-            inverted(*sequence)
-        ))
+        let Self { lane, sequence, checkpoint, session } = self;
+        Key::new(format!("{prefix}{lane}/{}-{checkpoint:016x}-{session}", inverted(*sequence)))
     }
 
     /// Name of the session's announcement.
@@ -93,9 +81,7 @@ impl Place {
     /// Parses the name of a session or of a commit register.
     pub fn parse(key: &Key) -> Option<Self> {
         let name = key.as_str();
-        let rest = name
-            .strip_prefix(SNAPSHOT)
-            .or_else(|| name.strip_prefix(SESSION))?;
+        let rest = name.strip_prefix(SNAPSHOT).or_else(|| name.strip_prefix(SESSION))?;
         let (lane, tail) = rest.split_once('/')?;
         let mut parts = tail.split('-');
         let place = Self {
@@ -160,46 +146,23 @@ mod tests {
 
     #[test]
     fn names_come_back_and_newest_sorts_first() {
-        let place = Place {
-            lane: Lane([1; 16]),
-            sequence: 7,
-            checkpoint: 3,
-            session: SessionId([9; 12]),
-        };
+        let place =
+            Place { lane: Lane([1; 16]), sequence: 7, checkpoint: 3, session: SessionId([9; 12]) };
         assert_eq!(Place::parse(&place.session_key()), Some(place));
         assert_eq!(Place::parse(&place.register_key()), Some(place));
-        assert!(
-            Place {
-                sequence: 8,
-                ..place
-            }
-            .register_key()
-                < place.register_key()
-        );
+        assert!(Place { sequence: 8, ..place }.register_key() < place.register_key());
 
         let id = PackId::new(SessionId([9; 12]), 258, [7; 7], 1);
         assert_eq!(parse_pack(&pack(id)), Some(id));
-        assert_eq!(
-            pack(id).as_str(),
-            "pack/090909090909090909090909/00000102-0707070707070701"
-        );
-        assert_eq!(
-            parse_index(&index(SessionId([2; 12]), 10)),
-            Some((SessionId([2; 12]), 10))
-        );
+        assert_eq!(pack(id).as_str(), "pack/090909090909090909090909/00000102-0707070707070701");
+        assert_eq!(parse_index(&index(SessionId([2; 12]), 10)), Some((SessionId([2; 12]), 10)));
         assert_eq!(parse_config(&config(5)), Some(5));
         assert_eq!(parse_checkpoint(&checkpoint(0)), Some(0));
     }
 
     #[test]
     fn strangers_are_not_parsed() {
-        for name in [
-            "pack/x/y",
-            "pack/",
-            "snapshot/a/b-c-d",
-            "config/1",
-            "index/é-0000",
-        ] {
+        for name in ["pack/x/y", "pack/", "snapshot/a/b-c-d", "config/1", "index/é-0000"] {
             let key = Key::new(name);
             assert!(parse_pack(&key).is_none() && parse_index(&key).is_none());
             assert!(Place::parse(&key).is_none() && parse_config(&key).is_none());

@@ -76,22 +76,14 @@ impl Repository {
         let recipient = content.recipient()?;
         let secrets = Secrets::new(vec![Secret(world.random.array())])
             .ok_or_else(|| Error::Bug("no secret".into()))?;
-        let bundle = Bundle {
-            repository,
-            secrets,
-            identities: vec![content],
-        };
+        let bundle = Bundle { repository, secrets, identities: vec![content] };
         let mut envelopes: Vec<Envelope> = Vec::new();
         let mut recovery = None;
         if let Some(passphrase) = &options.passphrase {
             envelopes.push(passphrase_envelope(&bundle, "passphrase", passphrase)?);
         }
         if !options.recipients.is_empty() {
-            envelopes.push(config::envelope_for(
-                &bundle,
-                "recipients",
-                &options.recipients,
-            )?);
+            envelopes.push(config::envelope_for(&bundle, "recipients", &options.recipients)?);
         }
         if envelopes.is_empty() {
             let identity = Identity::generate();
@@ -111,26 +103,13 @@ impl Repository {
             store_class: None,
         };
         let object = record.to_object(repository, 0, bundle.secrets.newest());
-        store
-            .create(&layout::config(0), vec![object])
-            .await
-            .map_err(|error| match error {
-                crate::store::Error::Exists { .. } => Error::AlreadyInitialised { place },
-                other => other.into(),
-            })?;
-        let agent = AgentKey {
-            repository,
-            secrets: bundle.secrets.clone(),
-            recipient,
-        };
-        let keys = NewKeys {
-            recovery,
-            agent: agent.to_text(),
-        };
-        Ok((
-            Self::assemble(store, world, record, bundle, agent.recipient),
-            keys,
-        ))
+        store.create(&layout::config(0), vec![object]).await.map_err(|error| match error {
+            crate::store::Error::Exists { .. } => Error::AlreadyInitialised { place },
+            other => other.into(),
+        })?;
+        let agent = AgentKey { repository, secrets: bundle.secrets.clone(), recipient };
+        let keys = NewKeys { recovery, agent: agent.to_text() };
+        Ok((Self::assemble(store, world, record, bundle, agent.recipient), keys))
     }
 
     /// Opens a repository with a key.
@@ -157,10 +136,7 @@ impl Repository {
             Unlock::Recovery(opener) => {
                 let bundle = stored.open_bundle(&place, opener)?;
                 if bundle.repository != stored.repository {
-                    return Err(Error::damaged(
-                        &name,
-                        "its envelope is of another repository",
-                    ));
+                    return Err(Error::damaged(&name, "its envelope is of another repository"));
                 }
                 let newest = bundle.identities.last();
                 let newest = newest.ok_or_else(|| Error::damaged(&name, "no content identity"))?;
@@ -169,13 +145,7 @@ impl Repository {
             }
         };
         stored.check_tag(name.as_str(), &bundle.secrets)?;
-        Ok(Self::assemble(
-            store,
-            world,
-            stored.config,
-            bundle,
-            recipient,
-        ))
+        Ok(Self::assemble(store, world, stored.config, bundle, recipient))
     }
 
     fn assemble(
@@ -185,11 +155,7 @@ impl Repository {
         bundle: Bundle,
         recipient: Recipient,
     ) -> Self {
-        let Bundle {
-            repository: id,
-            secrets,
-            identities,
-        } = bundle;
+        let Bundle { repository: id, secrets, identities } = bundle;
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -313,14 +279,9 @@ async fn newest_config(store: &dyn Store) -> Result<(Key, StoredConfig), Error> 
         let bytes: Bytes = store.get(&object.key, CONFIG_LIMIT_BYTES).await?;
         let stored = StoredConfig::parse(object.key.as_str(), &bytes)?;
         if stored.config.format == FORMAT && stored.config.generation != generation {
-            return Err(Error::damaged(
-                &object.key,
-                "is not the generation that its name says",
-            ));
+            return Err(Error::damaged(&object.key, "is not the generation that its name says"));
         }
         return Ok((object.key, stored));
     }
-    Err(Error::NotARepository {
-        place: store.place(),
-    })
+    Err(Error::NotARepository { place: store.place() })
 }

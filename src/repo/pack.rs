@@ -177,15 +177,10 @@ impl PackBuilder {
             .ok_or_else(|| bug("a frame is too long"))?;
         let end = self.length_bytes.checked_add(stored_bytes);
         let end = end.ok_or_else(|| bug("is above 4 GiB"))?;
-        let place = Place {
-            pack: self.id,
-            offset_bytes: self.length_bytes,
-            stored_bytes,
-            plain_bytes,
-        };
+        let place =
+            Place { pack: self.id, offset_bytes: self.length_bytes, stored_bytes, plain_bytes };
         let aad = frame_aad(self.repository, &place);
-        self.sealer
-            .seal(numbered_nonce(place.offset_bytes), &aad, &mut payload);
+        self.sealer.seal(numbered_nonce(place.offset_bytes), &aad, &mut payload);
         self.length_bytes = end;
         self.parts.push(payload.into());
         self.frames.push(DirectoryFrame { place, chunks });
@@ -197,19 +192,15 @@ impl PackBuilder {
         let first_offset_bytes = self.parts.first().map_or(0, Bytes::len);
         let mut directory = encode_directory(first_offset_bytes, &self.frames);
         let key = keys.pack_key("directory", self.repository, self.id);
-        Sealer::new(&key).seal(
-            NO_NONCE,
-            &directory_aad(self.repository, self.id),
-            &mut directory,
-        );
+        Sealer::new(&key).seal(NO_NONCE, &directory_aad(self.repository, self.id), &mut directory);
         let directory_bytes = u32::try_from(directory.len())
             .map_err(|_| Error::Bug(format!("pack {}: directory too long", self.id)))?;
         let mut parts = self.parts;
         parts.push(directory.into());
         let mut hasher = blake3::Hasher::new();
-        parts.iter().for_each(|part| {
+        for part in &parts {
             hasher.update(part);
-        });
+        }
         let before = u64::from(self.length_bytes) + u64::from(directory_bytes);
         let trailer = Trailer {
             directory_offset_bytes: self.length_bytes,
@@ -267,15 +258,8 @@ fn decode_directory(plain: &[u8], pack: PackId, end: u32) -> Read<Vec<DirectoryF
         if total != u64::from(plain_bytes) || plain_bytes > FRAME_LIMIT_BYTES {
             return Err(Malformed("chunks and frame differ in length"));
         }
-        let next = offset_bytes
-            .checked_add(stored_bytes)
-            .filter(|next| *next <= end);
-        let place = Place {
-            pack,
-            offset_bytes,
-            stored_bytes,
-            plain_bytes,
-        };
+        let next = offset_bytes.checked_add(stored_bytes).filter(|next| *next <= end);
+        let place = Place { pack, offset_bytes, stored_bytes, plain_bytes };
         offset_bytes = next.ok_or(Malformed("frames reach beyond the directory"))?;
         frames.push(DirectoryFrame { place, chunks });
     }
@@ -313,12 +297,7 @@ impl Header {
             {
                 return Err(Malformed("its header's length is wrong"));
             }
-            Ok(Self {
-                kind,
-                commitment,
-                sealed_secret,
-                length_bytes,
-            })
+            Ok(Self { kind, commitment, sealed_secret, length_bytes })
         };
         read().map_err(|Malformed(reason)| Error::damaged(layout::pack(id), reason))
     }
@@ -338,10 +317,7 @@ impl Trailer {
     /// Reads the last bytes of a pack whose length is `pack_bytes`.
     pub fn parse(id: PackId, tail: &[u8], pack_bytes: u64) -> Result<Self, Error> {
         let read = || {
-            let at = tail
-                .len()
-                .checked_sub(TRAILER_BYTES)
-                .ok_or(Malformed("has no trailer"))?;
+            let at = tail.len().checked_sub(TRAILER_BYTES).ok_or(Malformed("has no trailer"))?;
             let mut cursor = Cursor::new(tail.get(at..).unwrap_or_default());
             let trailer = Self {
                 directory_offset_bytes: cursor.u32()?,
@@ -352,9 +328,7 @@ impl Trailer {
             let zeros: [u8; 8] = cursor.array()?;
             let magic: [u8; 8] = cursor.array()?;
             if zeros != [0; 8] || &magic != TRAILER_MAGIC || trailer.pack_bytes != pack_bytes {
-                return Err(Malformed(
-                    "does not end like a pack: it was cut off or overwritten",
-                ));
+                return Err(Malformed("does not end like a pack: it was cut off or overwritten"));
             }
             let directory_end =
                 u64::from(trailer.directory_offset_bytes) + u64::from(trailer.directory_bytes);

@@ -101,10 +101,7 @@ pub fn verified_chunk<'a>(
     let damaged = |what: &str| {
         Error::damaged(
             layout::pack(place.pack),
-            format!(
-                "{what} (chunk {} of the frame at byte {})",
-                reference.id, place.offset_bytes
-            ),
+            format!("{what} (chunk {} of the frame at byte {})", reference.id, place.offset_bytes),
         )
     };
     let start = to_usize(reference.offset_bytes.into());
@@ -130,20 +127,14 @@ impl Repository {
             ))
         })?;
         let key = keys.pack_key("metadata", self.id(), pack);
-        Ok(PackOpener {
-            repository: self.clone(),
-            sealer: Arc::new(Sealer::new(&key)),
-        })
+        Ok(PackOpener { repository: self.clone(), sealer: Arc::new(Sealer::new(&key)) })
     }
 
     /// The opener of a data pack's frames. Costs one GET per session of which nothing was read yet.
     pub async fn data_opener(&self, pack: PackId) -> Result<PackOpener, Error> {
         let secret = self.session_secret(pack).await?;
         let key = data_pack_key(&secret, self.id(), pack);
-        Ok(PackOpener {
-            repository: self.clone(),
-            sealer: Arc::new(Sealer::new(&key)),
-        })
+        Ok(PackOpener { repository: self.clone(), sealer: Arc::new(Sealer::new(&key)) })
     }
 
     /// The front of a pack. Costs one GET.
@@ -164,10 +155,7 @@ impl Repository {
             return Err(Error::AgentKey);
         }
         let known = |this: &Self| {
-            let secrets = this
-                .session_secrets()
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let secrets = this.session_secrets().lock().unwrap_or_else(PoisonError::into_inner);
             secrets.get(&pack.session()).cloned()
         };
         if let Some(secret) = known(self) {
@@ -175,10 +163,7 @@ impl Repository {
         }
         let header = self.pack_header(pack).await?;
         let secret = self.open_session_secret(pack, &header)?;
-        let mut secrets = self
-            .session_secrets()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut secrets = self.session_secrets().lock().unwrap_or_else(PoisonError::into_inner);
         secrets.insert(pack.session(), secret.clone());
         Ok(secret)
     }
@@ -194,10 +179,8 @@ impl Repository {
             Shut::NotForUs => damaged("its session secret is sealed to someone else"),
             Shut::Damaged(reason) => damaged(&format!("its session secret: {reason}")),
         })?;
-        let secret: [u8; 32] = plain
-            .as_slice()
-            .try_into()
-            .map_err(|_| damaged("its session secret is too short"))?;
+        let secret: [u8; 32] =
+            plain.as_slice().try_into().map_err(|_| damaged("its session secret is too short"))?;
         let secret = Secret(secret);
         if commitment(&data_pack_key(&secret, self.id(), pack)) != header.commitment {
             return Err(damaged("its key is not the one that it was written with"));
@@ -212,10 +195,7 @@ impl Repository {
         }
         let opener = self.metadata_opener(place.pack)?;
         let range = u64::from(place.offset_bytes)..place.end_bytes();
-        let stored: Bytes = self
-            .store()
-            .get_range(&layout::pack(place.pack), range)
-            .await?;
+        let stored: Bytes = self.store().get_range(&layout::pack(place.pack), range).await?;
         let opening = move || opener.open(&place, stored.into());
         let plain = Arc::new(self.world().cpu.run(opening).await?);
         self.frame_cache().put(&place, &plain);
@@ -233,10 +213,7 @@ impl Repository {
         let frame = self.metadata_frame(place).await?;
         let node = verified_chunk(self, reference, &frame)?;
         read(node).map_err(|Malformed(reason)| {
-            Error::damaged(
-                layout::pack(place.pack),
-                format!("node {} has {reason}", reference.id),
-            )
+            Error::damaged(layout::pack(place.pack), format!("node {} has {reason}", reference.id))
         })
     }
 

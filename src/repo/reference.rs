@@ -55,9 +55,7 @@ pub struct Frame {
 impl Frame {
     /// A frame that is stored already.
     pub fn stored(place: Place) -> Arc<Self> {
-        Arc::new(Self {
-            place: SetOnce::new_with(Some(place)),
-        })
+        Arc::new(Self { place: SetOnce::new_with(Some(place)) })
     }
 
     /// Its place, if it has one yet.
@@ -159,14 +157,11 @@ impl Frames {
             return Err(Malformed("a node of another kind"));
         }
         let packs = cursor.count(24)?;
-        let packs: Vec<PackId> = (0..packs)
-            .map(|_| Ok(PackId(cursor.array()?)))
-            .collect::<Read<_>>()?;
+        let packs: Vec<PackId> =
+            (0..packs).map(|_| Ok(PackId(cursor.array()?))).collect::<Read<_>>()?;
         let frames = cursor.count(4)?;
         let frame = |cursor: &mut Cursor<'_>| {
-            let pack = usize::try_from(cursor.var()?)
-                .ok()
-                .and_then(|n| packs.get(n));
+            let pack = usize::try_from(cursor.var()?).ok().and_then(|n| packs.get(n));
             let place = Place {
                 pack: *pack.ok_or(Malformed("a frame of a pack that is not listed"))?,
                 offset_bytes: cursor.var_u32()?,
@@ -175,17 +170,12 @@ impl Frames {
             };
             Ok(Frame::stored(place.check()?))
         };
-        (0..frames)
-            .map(|_| frame(cursor))
-            .collect::<Read<_>>()
-            .map(Self)
+        (0..frames).map(|_| frame(cursor)).collect::<Read<_>>().map(Self)
     }
 
     /// Reads a reference.
     pub fn reference(&self, cursor: &mut Cursor<'_>) -> Read<ChunkRef> {
-        let frame = usize::try_from(cursor.var()?)
-            .ok()
-            .and_then(|n| self.0.get(n));
+        let frame = usize::try_from(cursor.var()?).ok().and_then(|n| self.0.get(n));
         let frame = frame.ok_or(Malformed("a reference to a frame that is not listed"))?;
         let reference = ChunkRef {
             frame: Arc::clone(frame),
@@ -221,9 +211,7 @@ impl<C> minicbor::Encode<C> for ChunkRef {
             .ok_or_else(|| minicbor::encode::Error::message("a frame without a place"))?;
         e.array(7)?;
         place.pack.encode(e, context)?;
-        e.u32(place.offset_bytes)?
-            .u32(place.stored_bytes)?
-            .u32(place.plain_bytes)?;
+        e.u32(place.offset_bytes)?.u32(place.stored_bytes)?.u32(place.plain_bytes)?;
         e.u32(self.offset_bytes)?.u32(self.length_bytes)?;
         self.id.encode(e, context)
     }
@@ -236,9 +224,7 @@ impl<'b, C> minicbor::Decode<'b, C> for ChunkRef {
     ) -> Result<Self, minicbor::decode::Error> {
         let malformed = |e: Malformed| minicbor::decode::Error::message(e.0);
         if d.array()? != Some(7) {
-            return Err(minicbor::decode::Error::message(
-                "a reference of wrong length",
-            ));
+            return Err(minicbor::decode::Error::message("a reference of wrong length"));
         }
         let place = Place {
             pack: PackId::decode(d, context)?,

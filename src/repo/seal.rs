@@ -39,11 +39,7 @@ pub struct Sealer(LessSafeKey);
 
 impl Sealer {
     /// Takes a derived key.
-    #[expect(
-        clippy::missing_panics_doc,
-        clippy::expect_used,
-        reason = "32 bytes always fit"
-    )]
+    #[expect(clippy::missing_panics_doc, clippy::expect_used, reason = "32 bytes always fit")]
     pub fn new(key: &[u8; 32]) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, key).expect("an AES-256 key has 32 bytes");
         Self(LessSafeKey::new(key))
@@ -51,10 +47,7 @@ impl Sealer {
 
     /// Replaces `plaintext` by ciphertext and tag. The caller sees to it that `nonce` is used once
     /// under this key.
-    #[expect(
-        clippy::expect_used,
-        reason = "fails only above 64 GiB, and frames end at 16 MiB"
-    )]
+    #[expect(clippy::expect_used, reason = "fails only above 64 GiB, and frames end at 16 MiB")]
     pub fn seal(&self, nonce: [u8; 12], aad: &[u8], plaintext: &mut Vec<u8>) {
         self.0
             .seal_in_place_append_tag(
@@ -133,9 +126,8 @@ pub fn open_object(
     object: &[u8],
 ) -> Result<(Sealed, Vec<u8>), Error> {
     let damaged = |reason: &str| Error::damaged(name, reason);
-    let (header, body) = object
-        .split_at_checked(HEADER_BYTES)
-        .ok_or_else(|| damaged("shorter than its header"))?;
+    let (header, body) =
+        object.split_at_checked(HEADER_BYTES).ok_or_else(|| damaged("shorter than its header"))?;
     let mut cursor = Cursor::new(header);
     let magic: [u8; 8] = cursor.array().map_err(|e| damaged(e.0))?;
     let [kind, version, secret, _] = cursor.array().map_err(|e| damaged(e.0))?;

@@ -121,10 +121,7 @@ impl Keys {
         repository: RepositoryId,
         pack: PackId,
     ) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(keyed(
-            &self.metadata,
-            &[purpose.as_bytes(), &repository.0, &pack.0],
-        ))
+        Zeroizing::new(keyed(&self.metadata, &[purpose.as_bytes(), &repository.0, &pack.0]))
     }
 }
 
@@ -170,10 +167,7 @@ impl Secrets {
     }
 
     /// Number of the newest secret.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most 256 secrets, checked in new"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 256 secrets, checked in new")]
     pub fn newest_number(&self) -> u8 {
         (self.list.len() - 1) as u8
     }

@@ -9,6 +9,7 @@ use crate::entry::TreePath;
 use crate::facts::{Epoch, Facts, SegmentNaming, WalFacts};
 use crate::repo::error::Error;
 use crate::repo::id::{PackId, SessionId};
+use crate::repo::record;
 use crate::repo::reference::ChunkRef;
 
 /// Problems of a source that a snapshot spells out; the rest is only counted.
@@ -131,13 +132,41 @@ pub struct ProblemRecord {
     pub detail: String,
 }
 
-/// Facts of every kind of source, as stored: fields that a kind does not have are missing. The record
-/// does not say its kind; [`SourceRecord::kind`] does.
-#[derive(Clone, Debug, Default, Encode, Decode)]
+/// Facts as stored: one CBOR item that is taken apart only by who knows the kind, so that a kind of
+/// a later version does no harm.
+#[derive(Clone, Debug)]
+pub struct FactsRecord(Vec<u8>);
+
+impl<C> Encode<C> for FactsRecord {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.writer_mut().write_all(&self.0).map_err(minicbor::encode::Error::write)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for FactsRecord {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let start = d.position();
+        d.skip()?;
+        Ok(Self(d.input().get(start..d.position()).unwrap_or_default().to_vec()))
+    }
+}
+
+#[derive(Encode, Decode)]
 #[cbor(map)]
-pub struct FactsRecord {
-    #[cbor(n(0), with = "flag_or_epoch")]
-    first_field: FirstField,
+struct DirectoryRecord {
+    #[n(0)]
+    pinned: bool,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct WalRecord {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    epoch: [u8; 16],
     #[n(1)]
     first: Option<u64>,
     #[n(2)]
@@ -145,26 +174,18 @@ pub struct FactsRecord {
     #[n(3)]
     floor: Option<u64>,
     #[n(4)]
-    gaps: Option<Vec<(u64, u64)>>,
+    gaps: Vec<(u64, u64)>,
     #[n(5)]
-    prefix: Option<String>,
+    prefix: String,
     #[n(6)]
-    suffix: Option<String>,
+    suffix: String,
     #[n(7)]
-    radix: Option<u32>,
+    radix: u32,
     #[n(8)]
     forked_from: Option<Fork>,
 }
 
-#[derive(Clone, Debug, Default)]
-enum FirstField {
-    #[default]
-    Nothing,
-    Flag(bool),
-    Epoch([u8; 16]),
-}
-
-#[derive(Clone, Debug, Encode, Decode)]
+#[derive(Encode, Decode)]
 #[cbor(array)]
 struct Fork {
     #[cbor(n(0), with = "minicbor::bytes")]
@@ -173,76 +194,42 @@ struct Fork {
     after: u64,
 }
 
-mod flag_or_epoch {
-    use super::FirstField;
-    use minicbor::data::Type;
-    use minicbor::decode::Error as DecodeError;
-    use minicbor::encode::{Error as EncodeError, Write};
-    use minicbor::{Decoder, Encoder};
-
-    pub(super) fn encode<C, W: Write>(
-        field: &FirstField,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), EncodeError<W::Error>> {
-        match field {
-            FirstField::Nothing => e.null()?,
-            FirstField::Flag(flag) => e.bool(*flag)?,
-            FirstField::Epoch(epoch) => e.bytes(epoch)?,
-        };
-        Ok(())
-    }
-
-    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<FirstField, DecodeError> {
-        match d.datatype()? {
-            Type::Bool => Ok(FirstField::Flag(d.bool()?)),
-            Type::Bytes => {
-                let epoch = d.bytes()?.try_into();
-                Ok(FirstField::Epoch(
-                    epoch.map_err(|_| DecodeError::message("a wrong epoch"))?,
-                ))
-            }
-            // Facts of a kind that this version does not know.
-            _ => {
-                d.skip()?;
-                Ok(FirstField::Nothing)
-            }
-        }
-    }
-
-    pub(super) fn nil<C>() -> Option<FirstField> {
-        Some(FirstField::Nothing)
-    }
-}
-
 impl FactsRecord {
     /// The kind's name and the record of `facts`.
     pub fn of(facts: &Facts) -> (&'static str, Self) {
         match facts {
-            Facts::Directory { pinned } => (
-                "directory",
-                Self {
-                    first_field: FirstField::Flag(*pinned),
-                    ..Self::default()
-                },
-            ),
-            Facts::Wal(wal) => (
-                "wal",
-                Self {
-                    first_field: FirstField::Epoch(wal.epoch.0),
+            Facts::Directory { pinned } => {
+                ("directory", Self(record::encode(&DirectoryRecord { pinned: *pinned })))
+            }
+            Facts::Wal(wal) => {
+                let fork = |(epoch, after): (Epoch, u64)| Fork { epoch: epoch.0, after };
+                let record = WalRecord {
+                    epoch: wal.epoch.0,
                     first: wal.first,
                     last: wal.last,
                     floor: wal.floor,
-                    gaps: Some(wal.gaps.clone()),
-                    prefix: Some(wal.naming.prefix.clone()),
-                    suffix: Some(wal.naming.suffix.clone()),
-                    radix: Some(wal.naming.radix),
-                    forked_from: wal.forked_from.map(|(epoch, after)| Fork {
-                        epoch: epoch.0,
-                        after,
-                    }),
-                },
-            ),
+                    gaps: wal.gaps.clone(),
+                    prefix: wal.naming.prefix.clone(),
+                    suffix: wal.naming.suffix.clone(),
+                    radix: wal.naming.radix,
+                    forked_from: wal.forked_from.map(fork),
+                };
+                ("wal", Self(record::encode(&record)))
+            }
+        }
+    }
+}
+
+impl WalRecord {
+    fn facts(self) -> WalFacts {
+        WalFacts {
+            epoch: Epoch(self.epoch),
+            forked_from: self.forked_from.map(|fork| (Epoch(fork.epoch), fork.after)),
+            first: self.first,
+            last: self.last,
+            floor: self.floor,
+            gaps: self.gaps,
+            naming: SegmentNaming { prefix: self.prefix, suffix: self.suffix, radix: self.radix },
         }
     }
 }
@@ -250,34 +237,19 @@ impl FactsRecord {
 impl SourceRecord {
     /// The facts, if the kind is one that this version knows.
     pub fn facts(&self) -> Option<Facts> {
-        let record = &self.facts;
-        match (self.kind.as_str(), &record.first_field) {
-            ("directory", FirstField::Flag(pinned)) => Some(Facts::Directory { pinned: *pinned }),
-            ("wal", FirstField::Epoch(epoch)) => Some(Facts::Wal(WalFacts {
-                epoch: Epoch(*epoch),
-                forked_from: record
-                    .forked_from
-                    .as_ref()
-                    .map(|fork| (Epoch(fork.epoch), fork.after)),
-                first: record.first,
-                last: record.last,
-                floor: record.floor,
-                gaps: record.gaps.clone().unwrap_or_default(),
-                naming: SegmentNaming {
-                    prefix: record.prefix.clone().unwrap_or_default(),
-                    suffix: record.suffix.clone().unwrap_or_default(),
-                    radix: record.radix.unwrap_or(10),
-                },
-            })),
+        let bytes = self.facts.0.as_slice();
+        match self.kind.as_str() {
+            "directory" => minicbor::decode(bytes)
+                .ok()
+                .map(|DirectoryRecord { pinned }| Facts::Directory { pinned }),
+            "wal" => minicbor::decode(bytes).ok().map(|wal: WalRecord| Facts::Wal(wal.facts())),
             _ => None,
         }
     }
 
     /// The paths of the first problems.
     pub fn problem_paths(&self) -> impl Iterator<Item = TreePath> {
-        self.problems
-            .iter()
-            .filter_map(|problem| TreePath::from_bytes(problem.path.clone()))
+        self.problems.iter().filter_map(|problem| TreePath::from_bytes(problem.path.clone()))
     }
 }
 

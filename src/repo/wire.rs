@@ -58,29 +58,19 @@ impl<'a> Cursor<'a> {
 
     /// Fails unless everything was read.
     pub fn end(&self) -> Read<()> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed("bytes after the end"))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed("bytes after the end")) }
     }
 
     /// The next `length` bytes.
     pub fn take(&mut self, length: usize) -> Read<&'a [u8]> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(Malformed("ends too early"))?;
+        let (head, rest) = self.rest.split_at_checked(length).ok_or(Malformed("ends too early"))?;
         self.rest = rest;
         Ok(head)
     }
 
     /// The next `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(Malformed("ends too early"))?;
+        let (head, rest) = self.rest.split_first_chunk().ok_or(Malformed("ends too early"))?;
         self.rest = rest;
         Ok(*head)
     }
@@ -186,9 +176,7 @@ mod tests {
     fn hostile_numbers() {
         assert!(Cursor::new(&[0x80; 11]).var().is_err());
         assert!(
-            Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2])
-                .var()
-                .is_err()
+            Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).var().is_err()
         );
         assert!(Cursor::new(&[200, 1, 0]).count(1).is_err());
         assert!(Cursor::new(&[5, 1]).bytes().is_err());

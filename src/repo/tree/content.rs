@@ -54,11 +54,7 @@ pub fn put_ref(
     body: &mut Vec<u8>,
     reference: &ChunkRef,
 ) -> Result<(), Unplaced> {
-    if table.put(body, reference) {
-        Ok(())
-    } else {
-        Err(Unplaced)
-    }
+    if table.put(body, reference) { Ok(()) } else { Err(Unplaced) }
 }
 
 fn put_items(
@@ -87,10 +83,7 @@ fn read_items(cursor: &mut Cursor<'_>, frames: &Frames) -> Read<(u8, Vec<Item>)>
     let mut items = Vec::with_capacity(count);
     for _ in 0..count {
         let covered_bytes = if level > 0 { cursor.var()? } else { 0 };
-        items.push(Item {
-            covered_bytes,
-            reference: frames.reference(cursor)?,
-        });
+        items.push(Item { covered_bytes, reference: frames.reference(cursor)? });
     }
     Ok((level, items))
 }
@@ -120,21 +113,13 @@ impl Content {
         }
         let parameter = cursor.var_u32()?;
         let cutter = match kind {
-            1 => Cutter::Content {
-                average_bytes: parameter,
-            },
-            2 if (512..=1 << 20).contains(&parameter) => Cutter::Pages {
-                page_bytes: parameter,
-            },
+            1 => Cutter::Content { average_bytes: parameter },
+            2 if (512..=1 << 20).contains(&parameter) => Cutter::Pages { page_bytes: parameter },
             3 => Cutter::Whole,
             _ => return Err(Malformed("a file cut in an unknown way")),
         };
         let (level, items) = read_items(cursor, frames)?;
-        Ok(Self {
-            cutter: Some(cutter),
-            level,
-            items,
-        })
+        Ok(Self { cutter: Some(cutter), level, items })
     }
 }
 
@@ -176,10 +161,7 @@ fn read_runs(cursor: &mut Cursor<'_>, at_bytes: &mut u64, size_bytes: u64) -> Re
         let end = offset_bytes.and_then(|at| at.checked_add(length_bytes));
         match (offset_bytes, end) {
             (Some(offset_bytes), Some(end)) if length_bytes > 0 && end <= size_bytes => {
-                runs.push(Extent {
-                    offset_bytes,
-                    length_bytes,
-                });
+                runs.push(Extent { offset_bytes, length_bytes });
                 *at_bytes = end;
             }
             _ => return Err(Malformed("a run of data beyond its file")),
@@ -212,9 +194,7 @@ impl Extents {
             0 => Ok(Self::Inline(read_runs(cursor, &mut 0, size_bytes)?)),
             1 => {
                 let count = cursor.count(27)?;
-                let nodes = (0..count)
-                    .map(|_| frames.reference(cursor))
-                    .collect::<Read<_>>()?;
+                let nodes = (0..count).map(|_| frames.reference(cursor)).collect::<Read<_>>()?;
                 Ok(Self::Nodes(nodes))
             }
             _ => Err(Malformed("extents of an unknown form")),

@@ -76,10 +76,7 @@ impl Inner {
                 size_bytes: cursor.var()?,
                 fingerprint: cursor.array()?,
             };
-            if children
-                .last()
-                .is_some_and(|last| last.last_path >= child.last_path)
-            {
+            if children.last().is_some_and(|last| last.last_path >= child.last_path) {
                 return Err(Malformed("children out of order"));
             }
             children.push(child);

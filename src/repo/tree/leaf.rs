@@ -108,9 +108,9 @@ pub fn fingerprint<'a>(keys: &Keys, entries: impl Iterator<Item = &'a Entry>) ->
             u64::from(entry.changed.nanoseconds),
             entry.inode,
         ];
-        numbers
-            .iter()
-            .for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+        for number in numbers {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
         hasher.update(&bytes);
     }
     let mut fingerprint = [0; 16];
@@ -152,13 +152,7 @@ pub fn encode(entries: &[StoredEntry]) -> Result<Vec<u8>, Unplaced> {
     let mut rest = Vec::with_capacity(entries.len() * 96);
     put_length(&mut rest, entries.len());
     for stored in entries {
-        put_entry(
-            &mut rest,
-            &mut before,
-            &mut strings,
-            &stored.entry,
-            flags(stored),
-        );
+        put_entry(&mut rest, &mut before, &mut strings, &stored.entry, flags(stored));
         let entry = &stored.entry;
         if !entry.xattrs.is_empty() {
             put_length(&mut rest, entry.xattrs.len());
@@ -178,10 +172,7 @@ pub fn encode(entries: &[StoredEntry]) -> Result<Vec<u8>, Unplaced> {
     }
     let mut body = Vec::with_capacity(rest.len() + 64);
     put_length(&mut body, strings.list.len());
-    strings
-        .list
-        .iter()
-        .for_each(|text| put_bytes(&mut body, text.as_bytes()));
+    strings.list.iter().for_each(|text| put_bytes(&mut body, text.as_bytes()));
     body.extend_from_slice(&rest);
     Ok(table.node(LEAF_NODE, &body))
 }
@@ -214,21 +205,13 @@ fn put_entry<'a>(
     put_var(out, u64::from(entry.mode));
     put_var(out, u64::from(entry.user_id));
     put_var(out, u64::from(entry.group_id));
-    let (user, group) = (
-        strings.number(entry.user_name.as_ref()),
-        strings.number(entry.group_name.as_ref()),
-    );
+    let (user, group) =
+        (strings.number(entry.user_name.as_ref()), strings.number(entry.group_name.as_ref()));
     put_var(out, user);
     put_var(out, group);
-    put_signed(
-        out,
-        entry.modified.seconds.wrapping_sub(before.modified_seconds),
-    );
+    put_signed(out, entry.modified.seconds.wrapping_sub(before.modified_seconds));
     put_var(out, u64::from(entry.modified.nanoseconds));
-    put_signed(
-        out,
-        entry.changed.seconds.wrapping_sub(entry.modified.seconds),
-    );
+    put_signed(out, entry.changed.seconds.wrapping_sub(entry.modified.seconds));
     put_var(out, u64::from(entry.changed.nanoseconds));
     put_signed(out, entry.inode.wrapping_sub(before.inode).cast_signed());
     match &entry.kind {
@@ -251,9 +234,8 @@ pub fn decode(node: &[u8]) -> Read<Vec<StoredEntry>> {
     let mut cursor = Cursor::new(node);
     let frames = Frames::read(&mut cursor, LEAF_NODE)?;
     let strings = cursor.count(1)?;
-    let strings: Vec<Arc<str>> = (0..strings)
-        .map(|_| Ok(Arc::from(cursor.text()?)))
-        .collect::<Read<_>>()?;
+    let strings: Vec<Arc<str>> =
+        (0..strings).map(|_| Ok(Arc::from(cursor.text()?))).collect::<Read<_>>()?;
     let count = cursor.count(14)?;
     if count > 65_536 {
         return Err(Malformed("a leaf with too many entries"));
@@ -262,10 +244,7 @@ pub fn decode(node: &[u8]) -> Read<Vec<StoredEntry>> {
     let mut entries: Vec<StoredEntry> = Vec::with_capacity(count);
     for _ in 0..count {
         let stored = read_entry(&mut cursor, &frames, &strings, &mut before)?;
-        if entries
-            .last()
-            .is_some_and(|last| last.entry.path >= stored.entry.path)
-        {
+        if entries.last().is_some_and(|last| last.entry.path >= stored.entry.path) {
             return Err(Malformed("entries out of order"));
         }
         entries.push(stored);
@@ -279,20 +258,13 @@ fn read_time(seconds: i64, cursor: &mut Cursor<'_>) -> Read<FileTime> {
     if nanoseconds >= NANOSECONDS_PER_SECOND {
         return Err(Malformed("a time with more than a second of nanoseconds"));
     }
-    Ok(FileTime {
-        seconds,
-        nanoseconds,
-    })
+    Ok(FileTime { seconds, nanoseconds })
 }
 
 fn read_name(cursor: &mut Cursor<'_>, strings: &[Arc<str>]) -> Read<Option<Arc<str>>> {
     match usize::try_from(cursor.var()?) {
         Ok(0) => Ok(None),
-        Ok(n) => strings
-            .get(n - 1)
-            .cloned()
-            .map(Some)
-            .ok_or(Malformed("an owner not listed")),
+        Ok(n) => strings.get(n - 1).cloned().map(Some).ok_or(Malformed("an owner not listed")),
         Err(_) => Err(Malformed("an owner not listed")),
     }
 }
@@ -307,29 +279,21 @@ fn read_kind(cursor: &mut Cursor<'_>, type_byte: u8, size_bytes: &mut u64) -> Re
             Kind::File
         }
         2 => Kind::Directory,
-        3 => Kind::Symlink {
-            target: cursor.bytes()?.to_vec(),
-        },
+        3 => Kind::Symlink { target: cursor.bytes()?.to_vec() },
         4 => Kind::Fifo,
         5 => Kind::Socket,
-        6 => Kind::CharacterDevice {
-            major: cursor.var_u32()?,
-            minor: cursor.var_u32()?,
-        },
-        7 => Kind::BlockDevice {
-            major: cursor.var_u32()?,
-            minor: cursor.var_u32()?,
-        },
+        6 => Kind::CharacterDevice { major: cursor.var_u32()?, minor: cursor.var_u32()? },
+        7 => Kind::BlockDevice { major: cursor.var_u32()?, minor: cursor.var_u32()? },
         _ => return Err(Malformed("an entry of an unknown type")),
     })
 }
 
-fn read_entry(
+/// Reads an entry's own attributes, up to those that its type has.
+fn read_attributes(
     cursor: &mut Cursor<'_>,
-    frames: &Frames,
     strings: &[Arc<str>],
     before: &mut Before,
-) -> Read<StoredEntry> {
+) -> Read<(Entry, u64)> {
     let path = read_path(cursor, &mut before.path)?;
     let type_byte = cursor.u8()?;
     let flags = cursor.var()?;
@@ -343,46 +307,13 @@ fn read_entry(
     let (user_id, group_id) = (cursor.var_u32()?, cursor.var_u32()?);
     let user_name = read_name(cursor, strings)?;
     let group_name = read_name(cursor, strings)?;
-    let seconds = before.modified_seconds.wrapping_add(cursor.signed()?);
-    let modified = read_time(seconds, cursor)?;
-    let changed_seconds = seconds.wrapping_add(cursor.signed()?);
-    let changed = read_time(changed_seconds, cursor)?;
+    let modified = read_time(before.modified_seconds.wrapping_add(cursor.signed()?), cursor)?;
+    let changed = read_time(modified.seconds.wrapping_add(cursor.signed()?), cursor)?;
     let inode = before.inode.wrapping_add(cursor.signed()?.cast_unsigned());
-    before.modified_seconds = seconds;
+    before.modified_seconds = modified.seconds;
     before.inode = inode;
     let mut size_bytes = 0;
     let kind = read_kind(cursor, type_byte, &mut size_bytes)?;
-    let xattrs = if flags & FLAG_XATTRS != 0 {
-        read_xattrs(cursor)?
-    } else {
-        Vec::new()
-    };
-    let (device, links) = if flags & FLAG_HARD_LINKED != 0 {
-        (cursor.var()?, cursor.var()?)
-    } else {
-        (0, 1)
-    };
-    let extents = if flags & FLAG_SPARSE != 0 {
-        Extents::read(cursor, frames, size_bytes)?
-    } else {
-        Extents::None
-    };
-    let content = if kind == Kind::File {
-        Content::read(cursor, frames)?
-    } else {
-        Content::default()
-    };
-    let fidelity = match (flags & FLAG_CHANGED != 0, flags & FLAG_ABSENT != 0) {
-        (_, true) => Fidelity::Absent,
-        (true, false) => Fidelity::Changed,
-        (false, false) => Fidelity::Exact,
-    };
-    if kind == Kind::File && size_bytes > 0 && content.cutter.is_none() {
-        let all_hole = matches!(&extents, Extents::Inline(runs) if runs.is_empty());
-        if fidelity != Fidelity::Absent && !all_hole {
-            return Err(Malformed("a file without its content"));
-        }
-    }
     let entry = Entry {
         path,
         kind,
@@ -393,29 +324,52 @@ fn read_entry(
         group_name,
         modified,
         changed,
-        device,
+        device: 0,
         inode,
-        links,
+        links: 1,
         size_bytes,
-        xattrs,
+        xattrs: Vec::new(),
         extents: None,
     };
-    Ok(StoredEntry {
-        entry,
-        content,
-        extents,
-        fidelity,
-    })
+    Ok((entry, flags))
+}
+
+fn read_entry(
+    cursor: &mut Cursor<'_>,
+    frames: &Frames,
+    strings: &[Arc<str>],
+    before: &mut Before,
+) -> Read<StoredEntry> {
+    let (mut entry, flags) = read_attributes(cursor, strings, before)?;
+    if flags & FLAG_XATTRS != 0 {
+        entry.xattrs = read_xattrs(cursor)?;
+    }
+    if flags & FLAG_HARD_LINKED != 0 {
+        (entry.device, entry.links) = (cursor.var()?, cursor.var()?);
+    }
+    let extents = if flags & FLAG_SPARSE != 0 {
+        Extents::read(cursor, frames, entry.size_bytes)?
+    } else {
+        Extents::None
+    };
+    let content = if entry.is_file() { Content::read(cursor, frames)? } else { Content::default() };
+    let fidelity = match (flags & FLAG_CHANGED != 0, flags & FLAG_ABSENT != 0) {
+        (_, true) => Fidelity::Absent,
+        (true, false) => Fidelity::Changed,
+        (false, false) => Fidelity::Exact,
+    };
+    if entry.is_file() && entry.size_bytes > 0 && content.cutter.is_none() {
+        let all_hole = matches!(&extents, Extents::Inline(runs) if runs.is_empty());
+        if fidelity != Fidelity::Absent && !all_hole {
+            return Err(Malformed("a file without its content"));
+        }
+    }
+    Ok(StoredEntry { entry, content, extents, fidelity })
 }
 
 fn read_xattrs(cursor: &mut Cursor<'_>) -> Read<Vec<Xattr>> {
     let count = cursor.count(2)?;
     (0..count)
-        .map(|_| {
-            Ok(Xattr {
-                name: cursor.bytes()?.to_vec(),
-                value: cursor.bytes()?.to_vec(),
-            })
-        })
+        .map(|_| Ok(Xattr { name: cursor.bytes()?.to_vec(), value: cursor.bytes()?.to_vec() }))
         .collect()
 }

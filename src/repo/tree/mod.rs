@@ -26,9 +26,5 @@ pub const INNER_CHILDREN_LIMIT: usize = 1024;
 /// it, and so on.
 pub fn levels_ended_by(keys: &Keys, path: &TreePath) -> u32 {
     let zeros = keys.path_zeros(path.as_bytes());
-    if zeros < LEAF_ZEROS {
-        0
-    } else {
-        1 + (zeros - LEAF_ZEROS) / LEVEL_ZEROS
-    }
+    if zeros < LEAF_ZEROS { 0 } else { 1 + (zeros - LEAF_ZEROS) / LEVEL_ZEROS }
 }

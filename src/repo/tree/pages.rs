@@ -68,9 +68,13 @@ fn put_chunks(
     chunks: &[ChunkRef],
 ) -> Result<(), Unplaced> {
     put_length(body, chunks.len());
-    chunks
-        .iter()
-        .try_for_each(|chunk| put_ref(table, body, chunk))
+    chunks.iter().try_for_each(|chunk| put_ref(table, body, chunk))
+}
+
+fn put_hashes(body: &mut Vec<u8>, pages: &[Page]) {
+    for page in pages {
+        body.extend_from_slice(&page.hash);
+    }
 }
 
 /// Appends the sources of pages as runs.
@@ -124,9 +128,7 @@ fn read_sources(cursor: &mut Cursor<'_>, count: usize, chunks: usize) -> Read<Ve
             return Err(Malformed("a page in a chunk that is not listed"));
         }
         let first = cursor.var_u32()?;
-        let end = first
-            .checked_add(length)
-            .ok_or(Malformed("a page beyond its chunk"))?;
+        let end = first.checked_add(length).ok_or(Malformed("a page beyond its chunk"))?;
         sources.extend((first..end).map(|page| Source::Chunk { chunk, page }));
     }
     if sources.len() != count {
@@ -145,17 +147,10 @@ impl Segment {
                 body.push(0);
                 put_length(&mut body, pages.len());
                 put_chunks(&mut table, &mut body, chunks)?;
-                pages
-                    .iter()
-                    .for_each(|page| body.extend_from_slice(&page.hash));
+                put_hashes(&mut body, pages);
                 put_sources(&mut body, pages);
             }
-            Self::Overlay {
-                base,
-                page_count,
-                chunks,
-                patches,
-            } => {
+            Self::Overlay { base, page_count, chunks, patches } => {
                 body.push(1);
                 put_ref(&mut table, &mut body, base)?;
                 put_length(&mut body, *page_count);
@@ -165,9 +160,7 @@ impl Segment {
                 for (first, pages) in patches {
                     put_length(&mut body, first - at);
                     put_length(&mut body, pages.len());
-                    pages
-                        .iter()
-                        .for_each(|page| body.extend_from_slice(&page.hash));
+                    put_hashes(&mut body, pages);
                     at = first + pages.len();
                 }
                 let pages: Vec<Page> = patches.iter().flat_map(|(_, p)| p).copied().collect();
@@ -191,28 +184,18 @@ impl Segment {
             return Err(Malformed("a page map segment with too many pages"));
         }
         let chunk_count = cursor.count(27)?;
-        let chunks = (0..chunk_count)
-            .map(|_| frames.reference(&mut cursor))
-            .collect::<Read<Vec<_>>>()?;
+        let chunks =
+            (0..chunk_count).map(|_| frames.reference(&mut cursor)).collect::<Read<Vec<_>>>()?;
         let segment = match base {
             None => {
-                let hashes: Vec<PageHash> = (0..page_count)
-                    .map(|_| cursor.array())
-                    .collect::<Read<_>>()?;
+                let hashes: Vec<PageHash> =
+                    (0..page_count).map(|_| cursor.array()).collect::<Read<_>>()?;
                 let sources = read_sources(&mut cursor, page_count, chunks.len())?;
-                Self::Full {
-                    chunks,
-                    pages: join(hashes, sources),
-                }
+                Self::Full { chunks, pages: join(hashes, sources) }
             }
             Some(base) => {
                 let patches = read_patches(&mut cursor, page_count, chunks.len())?;
-                Self::Overlay {
-                    base,
-                    page_count,
-                    chunks,
-                    patches,
-                }
+                Self::Overlay { base, page_count, chunks, patches }
             }
         };
         cursor.end()?;
@@ -224,16 +207,8 @@ impl Segment {
         match (self, base) {
             (Self::Full { chunks, pages }, None) => Ok((chunks, pages)),
             (
-                Self::Overlay {
-                    page_count,
-                    chunks: own,
-                    patches,
-                    ..
-                },
-                Some(Self::Full {
-                    mut chunks,
-                    mut pages,
-                }),
+                Self::Overlay { page_count, chunks: own, patches, .. },
+                Some(Self::Full { mut chunks, mut pages }),
             ) => {
                 let shift = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
                 chunks.extend(own);
@@ -263,11 +238,7 @@ impl Segment {
 }
 
 fn join(hashes: Vec<PageHash>, sources: Vec<Source>) -> Vec<Page> {
-    hashes
-        .into_iter()
-        .zip(sources)
-        .map(|(hash, source)| Page { hash, source })
-        .collect()
+    hashes.into_iter().zip(sources).map(|(hash, source)| Page { hash, source }).collect()
 }
 
 fn read_patches(
@@ -295,8 +266,5 @@ fn read_patches(
     }
     let sources = read_sources(cursor, hashes.len(), chunks)?;
     let mut pages = join(hashes, sources).into_iter();
-    Ok(runs
-        .into_iter()
-        .map(|(first, n)| (first, pages.by_ref().take(n).collect()))
-        .collect())
+    Ok(runs.into_iter().map(|(first, n)| (first, pages.by_ref().take(n).collect())).collect())
 }
