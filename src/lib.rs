@@ -24,6 +24,8 @@ pub mod world;
 
 pub mod store;
 
+pub mod backup;
+
 pub mod destination;
 pub mod policy;
 pub mod repo;

@@ -13,13 +13,16 @@ pub struct LeafCursor {
     repository: Repository,
     /// Inner nodes from the root down, each with the place of the child that the cursor is in.
     stack: Vec<(Inner, usize)>,
+    /// Inner nodes read since someone last asked.
+    visited: Vec<ChunkRef>,
 }
 
 impl LeafCursor {
     /// Stands before the first leaf. Costs one GET at most.
     pub async fn open(repository: &Repository, root: &ChunkRef) -> Result<Self, Error> {
-        let root = repository.inner(root, None).await?;
-        Ok(Self { repository: repository.clone(), stack: vec![(root, 0)] })
+        let node = repository.inner(root, None).await?;
+        let visited = vec![root.clone()];
+        Ok(Self { repository: repository.clone(), stack: vec![(node, 0)], visited })
     }
 
     /// The leaf that the cursor stands before.
@@ -36,12 +39,19 @@ impl LeafCursor {
                 Some(_) if inner.level == 1 => break,
                 Some(child) => {
                     let below = inner.level - 1;
-                    let node = self.repository.inner(&child.reference, Some(below)).await?;
+                    let reference = child.reference.clone();
+                    let node = self.repository.inner(&reference, Some(below)).await?;
+                    self.visited.push(reference);
                     self.stack.push((node, 0));
                 }
             }
         }
         Ok(self.stack.last().and_then(|(inner, place)| inner.children.get(*place)))
+    }
+
+    /// The inner nodes that were read since the last call.
+    pub fn take_visited(&mut self) -> Vec<ChunkRef> {
+        std::mem::take(&mut self.visited)
     }
 
     /// Goes on to the next leaf.
@@ -68,7 +78,9 @@ impl LeafCursor {
                 return Ok(());
             }
             let below = inner.level - 1;
-            let node = self.repository.inner(&child.reference, Some(below)).await?;
+            let reference = child.reference.clone();
+            let node = self.repository.inner(&reference, Some(below)).await?;
+            self.visited.push(reference);
             self.stack.push((node, 0));
         }
     }

@@ -4,6 +4,7 @@
 pub mod chunker;
 pub mod codec;
 pub mod config;
+pub mod content;
 pub mod cursor;
 pub mod envelope;
 pub mod error;
@@ -18,9 +19,11 @@ pub mod record;
 pub mod reference;
 pub mod seal;
 pub mod secret;
+pub mod session;
 pub mod snapshot;
 pub mod tree;
 pub mod wire;
+pub mod writer;
 
 pub use error::Error;
 pub use open::{InitOptions, NewKeys, Repository};
