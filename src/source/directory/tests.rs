@@ -1,0 +1,1 @@
+//! Directory sources on real files.

@@ -1,0 +1,1 @@
+//! WAL sources on real files.
