@@ -17,8 +17,8 @@ use crate::units::MIB;
 /// Names and values of one entry together.
 const MOST_BYTES: usize = 4 * MIB;
 
-/// Growing again and again: something adds attributes faster than we read them.
-const ATTEMPTS: u32 = 16;
+/// Most names and values fit.
+const FIRST_BUFFER_BYTES: usize = 1024;
 
 /// The attributes of an open file or directory, sorted by name.
 pub(in crate::source) fn xattrs_of_fd(
@@ -127,24 +127,19 @@ fn read(place: &Place<'_>, path: &TreePath) -> Result<Vec<Xattr>, Problem> {
     Ok(xattrs)
 }
 
-/// Asks for the size, then for the bytes, again while they grow in between.
+/// Asks with larger and larger buffers. A size asked for beforehand may be old by then, and an
+/// empty buffer is no question for the size here.
 fn sized(ask: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    for _ in 0..ATTEMPTS {
-        let mut buffer = vec![0; ask(&mut [])?];
-        if buffer.is_empty() {
-            // With an empty buffer the kernel would tell a size again instead of filling it.
-            return Ok(buffer);
-        }
+    let mut buffer = vec![0; FIRST_BUFFER_BYTES];
+    loop {
         match ask(&mut buffer) {
             Ok(length_bytes) => {
-                buffer.truncate(length_bytes);
-                return Ok(buffer);
+                return Ok(buffer.get(..length_bytes).unwrap_or_default().to_vec());
             }
-            Err(Errno::RANGE) => {}
+            Err(Errno::RANGE) if buffer.len() < MOST_BYTES => buffer.resize(buffer.len() * 4, 0),
             Err(errno) => return Err(errno),
         }
     }
-    Err(Errno::RANGE)
 }
 
 fn failed(place: &Place<'_>, path: &TreePath, action: &str, errno: Errno) -> Problem {

@@ -101,10 +101,17 @@ impl SegmentPattern {
     /// it fits as many. An error tells what could not be decided.
     pub(super) fn detect(names: &[&[u8]], hint: Option<&Self>) -> Result<Self, String> {
         let mut found: HashMap<Self, HashSet<u64>> = HashMap::new();
+        // Digits alone are taken for decimal ones.
+        let mut lettered: HashSet<Self> = hint.iter().copied().cloned().collect();
         let mut note = |pattern: Self, name: &[u8]| {
-            if let Some(number) = pattern.number(name) {
-                found.entry(pattern).or_default().insert(number);
+            let Some(number) = pattern.number(name) else {
+                return;
+            };
+            let digits = pattern.digits(name).unwrap_or_default();
+            if digits.bytes().any(|digit| digit.is_ascii_alphabetic()) {
+                lettered.insert(pattern.clone());
             }
+            found.entry(pattern).or_default().insert(number);
         };
         for name in names {
             let text = std::str::from_utf8(name).unwrap_or_default();
@@ -115,10 +122,8 @@ impl SegmentPattern {
                 note(pattern, name);
             }
         }
-        let rank = |pattern: &Self, count: usize| {
-            // Decimal last: a hexadecimal pattern that fits as many has seen a letter.
-            (count, Some(pattern) == hint, pattern.radix)
-        };
+        found.retain(|pattern, _| pattern.radix == 10 || lettered.contains(pattern));
+        let rank = |pattern: &Self, count: usize| (count, Some(pattern) == hint, pattern.radix);
         let mut ranked: Vec<_> = found
             .iter()
             .map(|(pattern, numbers)| (rank(pattern, numbers.len()), pattern))
