@@ -176,6 +176,12 @@ impl Shared {
     pub(super) fn apply(&self, handle: Handle<'_>, entry: &Entry) -> Result<(), Error> {
         let failed = |errno: Errno| self.error("read the attributes of", &entry.path, errno.into());
         let before = handle.stat().map_err(failed)?;
+        let is_link = matches!(entry.kind, Kind::Symlink { .. });
+        if !is_link && before.mode() & 0o600 != 0o600 {
+            // A default ACL of the destination took away what attributes need. If it stays so, the
+            // attributes' own failures tell.
+            let _ = handle.set_mode(before.mode() | 0o600);
+        }
         xattrs::remove_foreign(self, handle, entry);
         xattrs::set_if(self, handle, entry, xattrs::is_for_users);
         let owner_error = self.apply_owner(handle, entry, before.owner());
@@ -184,13 +190,8 @@ impl Shared {
         });
 
         let wanted = self.owners.of(entry);
-        let owned = if before.owner() == wanted {
-            before
-        } else {
-            handle.stat().map_err(failed)?
-        };
+        let owned = handle.stat().map_err(failed)?;
         let mode = mode_for(entry, owned.owner() == wanted);
-        let is_link = matches!(entry.kind, Kind::Symlink { .. });
         let access_acl = xattrs::access_acl(entry);
         let without_acl = access_acl.map_or(mode, |acl| xattrs::mode_without_acl(mode, acl));
         let mut errno = None;

@@ -58,6 +58,8 @@ fn end_of(extent: &Extent) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     fn extents(runs: &[(u64, u64)]) -> Vec<Extent> {
@@ -74,10 +76,10 @@ mod tests {
         let data = |offset, length| data_of(&runs, offset, length).collect::<Vec<_>>();
         assert_eq!(data(0, 10), []);
         assert_eq!(data(0, 40), [10..20, 30..35]);
-        assert_eq!(data(15, 3), [0..3]);
+        assert!(data(15, 3).into_iter().eq(iter::once(0..3)));
         assert_eq!(data(15, 20), [0..5, 15..20]);
         assert_eq!(data(20, 10), []);
-        assert_eq!(data(34, 100), [0..1]);
+        assert!(data(34, 100).into_iter().eq(iter::once(0..1)));
         assert_eq!(data(35, 100), []);
         assert_eq!(data_of(&[], 0, 9).count(), 0);
     }
@@ -87,7 +89,7 @@ mod tests {
         let runs = extents(&[(10, 10), (30, 5)]);
         assert_eq!(gaps(&runs, 40).collect::<Vec<_>>(), [0..10, 20..30, 35..40]);
         assert_eq!(gaps(&extents(&[(0, 40)]), 40).count(), 0);
-        assert_eq!(gaps(&[], 40).collect::<Vec<_>>(), [0..40]);
+        assert!(gaps(&[], 40).eq(iter::once(0..40)));
         assert_eq!(gaps(&[], 0).count(), 0);
     }
 

@@ -16,6 +16,9 @@ mod remove;
 mod shortfalls;
 mod xattrs;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
@@ -159,7 +162,8 @@ impl Destination for DirectoryDestination {
         }
         let (parent, name) = begun.root.parent(&entry.path)?;
         match sys::mkdirat(&parent, name, Mode::RWXU) {
-            Ok(()) => return Ok(()),
+            // A default ACL of the destination may keep even us out of what we made.
+            Ok(()) => return begun.root.make_usable(&entry.path),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(begun.root.error("make directory", &entry.path, errno)),
         }
@@ -179,7 +183,8 @@ impl Destination for DirectoryDestination {
         }
         self.shared.clear_way(begun, &parent, name, &entry.path)?;
         sys::mkdirat(&parent, name, Mode::RWXU)
-            .map_err(|errno| begun.root.error("make directory", &entry.path, errno))
+            .map_err(|errno| begun.root.error("make directory", &entry.path, errno))?;
+        begun.root.make_usable(&entry.path)
     }
 
     fn special(&self, entry: &Entry) -> Result<(), Error> {
