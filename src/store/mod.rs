@@ -6,6 +6,7 @@ mod count;
 mod local;
 mod memory;
 mod open;
+mod s3;
 
 use std::fmt::{self, Debug};
 use std::ops::Range;
@@ -19,7 +20,7 @@ use crate::class::Class;
 pub use count::{Counted, Usage};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
-pub use open::open;
+pub use open::{open, open_with};
 
 /// The name of an object: components of `a-z 0-9 . _ -` joined by `/`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,10 +1,13 @@
 //! From what a person writes after `--repository` to a store.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
+use super::s3::S3Store;
 use super::{Error, LocalStore, Store};
 use crate::class::Class;
 
@@ -16,11 +19,23 @@ const FOREIGN: [&str; 9] = [
     "s3:", "gs:", "az:", "azure:", "sftp:", "file:", "b2:", "rest:", "rclone:",
 ];
 
-/// The store that `url` names. Contacts nobody: a wrong place shows with the first request.
+/// The store that `url` names, with credentials from this process's environment. Contacts nobody:
+/// a wrong place shows with the first request.
 ///
 /// # Errors
 /// [`Error::Place`] of class `config` if it cannot be understood.
 pub fn open(url: &str) -> Result<Arc<dyn Store>, Error> {
+    let utf8 = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    open_with(url, &std::env::vars_os().filter_map(utf8).collect())
+}
+
+/// Like [`open`], with credentials and settings from `environment`. An empty value counts as none.
+pub fn open_with(
+    url: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Arc<dyn Store>, Error> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return open_path(url);
     };
@@ -39,6 +54,11 @@ pub fn open(url: &str) -> Result<Arc<dyn Store>, Error> {
     }
     match scheme.to_ascii_lowercase().as_str() {
         "file" if user.is_empty() => open_file_url(url, authority, rest),
+        "s3" => {
+            let mut environment = environment.clone();
+            environment.retain(|_, value| !value.is_empty());
+            Ok(Arc::new(S3Store::open(&place, &environment)?))
+        }
         _ => Err(wrong(&place, SUPPORTED)),
     }
 }
