@@ -20,6 +20,8 @@ pub const HEADER_LIMIT_BYTES: u64 = 4096;
 /// Every trailer's length.
 pub const TRAILER_BYTES: usize = 64;
 const FIXED_HEADER_BYTES: usize = 86;
+/// Where the hash stands in a trailer: it covers everything before.
+pub const TRAILER_HASH_AT: usize = 24;
 const TRAILER_MAGIC: &[u8; 8] = b"YATSKCAB";
 
 /// What a pack holds.
@@ -62,7 +64,7 @@ pub struct Trailer {
     pub directory_bytes: u32,
     /// Length of the whole object.
     pub pack_bytes: u64,
-    /// BLAKE3 of everything before the trailer.
+    /// BLAKE3 of everything before it.
     pub hash: [u8; 32],
 }
 
@@ -206,10 +208,13 @@ impl PackBuilder {
             directory_offset_bytes: self.length_bytes,
             directory_bytes,
             pack_bytes: before + to_u64(TRAILER_BYTES),
-            hash: hasher.finalize().into(),
+            hash: [0; 32],
         };
+        let numbers = trailer.encode();
+        hasher.update(&numbers[..TRAILER_HASH_AT]);
+        let trailer = Trailer { hash: hasher.finalize().into(), ..trailer };
         let end = trailer.encode();
-        hasher.update(&end);
+        hasher.update(&end[TRAILER_HASH_AT..]);
         parts.push(Bytes::copy_from_slice(&end));
         Ok(FinishedPack {
             id: self.id,
@@ -309,7 +314,7 @@ impl Trailer {
         out[..4].copy_from_slice(&self.directory_offset_bytes.to_le_bytes());
         out[4..8].copy_from_slice(&self.directory_bytes.to_le_bytes());
         out[8..16].copy_from_slice(&self.pack_bytes.to_le_bytes());
-        out[16..48].copy_from_slice(&self.hash);
+        out[TRAILER_HASH_AT..56].copy_from_slice(&self.hash);
         out[56..].copy_from_slice(TRAILER_MAGIC);
         out
     }
@@ -319,13 +324,16 @@ impl Trailer {
         let read = || {
             let at = tail.len().checked_sub(TRAILER_BYTES).ok_or(Malformed("has no trailer"))?;
             let mut cursor = Cursor::new(tail.get(at..).unwrap_or_default());
+            let zeros: [u8; 8];
             let trailer = Self {
                 directory_offset_bytes: cursor.u32()?,
                 directory_bytes: cursor.u32()?,
                 pack_bytes: cursor.u64()?,
-                hash: cursor.array()?,
+                hash: {
+                    zeros = cursor.array()?;
+                    cursor.array()?
+                },
             };
-            let zeros: [u8; 8] = cursor.array()?;
             let magic: [u8; 8] = cursor.array()?;
             if zeros != [0; 8] || &magic != TRAILER_MAGIC || trailer.pack_bytes != pack_bytes {
                 return Err(Malformed("does not end like a pack: it was cut off or overwritten"));

@@ -34,9 +34,8 @@ impl Place {
     }
 
     fn check(self) -> Read<Self> {
-        let longest = FRAME_LIMIT_BYTES + SEAL_BYTES;
         if self.plain_bytes > FRAME_LIMIT_BYTES
-            || self.stored_bytes > longest
+            || self.stored_bytes > self.plain_bytes + SEAL_BYTES
             || self.stored_bytes < SEAL_BYTES
             || self.end_bytes() > u64::from(u32::MAX)
         {

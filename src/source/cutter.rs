@@ -18,19 +18,13 @@ pub(super) const LARGEST_WHOLE_BYTES: u64 = 16 * MIB as u64;
 const PAGE_KIB: u32 = 1024;
 
 /// Anything that nothing better is known of.
-const GENERAL: Cutter = Cutter::Content {
-    average_bytes: 512 * PAGE_KIB,
-};
+const GENERAL: Cutter = Cutter::Content { average_bytes: 512 * PAGE_KIB };
 
 /// Media, archives and whatever is compressed changes as a whole or not at all.
-const COMPRESSED: Cutter = Cutter::Content {
-    average_bytes: 4096 * PAGE_KIB,
-};
+const COMPRESSED: Cutter = Cutter::Content { average_bytes: 4096 * PAGE_KIB };
 
 /// Dumps and tar streams, in which rows and members shift.
-const STREAM: Cutter = Cutter::Content {
-    average_bytes: 64 * PAGE_KIB,
-};
+const STREAM: Cutter = Cutter::Content { average_bytes: 64 * PAGE_KIB };
 
 /// A source's cutter: by what each file is, or one for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -67,9 +61,7 @@ pub fn choose(path: &TreePath, size_bytes: u64, head: &[u8]) -> Cutter {
 fn pages(page_bytes: u32) -> Option<Cutter> {
     let sound = page_bytes.is_power_of_two() && page_bytes <= 64 * PAGE_KIB;
     // The format knows no pages below 4 KiB; several of the file's then share one of ours.
-    sound.then(|| Cutter::Pages {
-        page_bytes: page_bytes.max(4 * PAGE_KIB),
-    })
+    sound.then(|| Cutter::Pages { page_bytes: page_bytes.max(4 * PAGE_KIB) })
 }
 
 fn bytes_at<const N: usize>(head: &[u8], offset_bytes: usize) -> Option<[u8; N]> {
@@ -184,11 +176,7 @@ fn innodb(name: &[u8], head: &[u8]) -> Option<Cutter> {
         return None;
     }
     let flags = u32::from_be_bytes(bytes_at(head, 54)?);
-    let shift = if flags & 0x10 == 0 {
-        (flags >> 6) & 0xF
-    } else {
-        flags & 0xF
-    };
+    let shift = if flags & 0x10 == 0 { (flags >> 6) & 0xF } else { flags & 0xF };
     match shift {
         0 => pages(16 * PAGE_KIB),
         3..=7 => pages(512 << shift),
@@ -233,18 +221,12 @@ fn compressed(name: &[u8], head: &[u8]) -> Option<Cutter> {
 /// Dumps (`PGDMP` opens `pg_dump`'s custom format) and tar archives (`ustar` at byte 257,
 /// POSIX.1-1988).
 fn stream(name: &[u8], head: &[u8]) -> Option<Cutter> {
-    let named = [b".sql".as_slice(), b".tar", b".dump"]
-        .iter()
-        .any(|suffix| name.ends_with(suffix));
+    let named = [b".sql".as_slice(), b".tar", b".dump"].iter().any(|suffix| name.ends_with(suffix));
     let tar = bytes_at::<5>(head, 257) == Some(*b"ustar");
-    let magic = [
-        b"PGDMP".as_slice(),
-        b"--\n-- PostgreSQL database",
-        b"-- MySQL dump",
-        b"-- MariaDB dump",
-    ]
-    .iter()
-    .any(|magic| head.starts_with(magic));
+    let magic =
+        [b"PGDMP".as_slice(), b"--\n-- PostgreSQL database", b"-- MySQL dump", b"-- MariaDB dump"]
+            .iter()
+            .any(|magic| head.starts_with(magic));
     (named || tar || magic).then_some(STREAM)
 }
 
@@ -253,9 +235,7 @@ pub(super) fn of_segment(size_bytes: u64) -> Cutter {
     if size_bytes <= LARGEST_WHOLE_BYTES {
         Cutter::Whole
     } else {
-        Cutter::Content {
-            average_bytes: 1024 * PAGE_KIB,
-        }
+        Cutter::Content { average_bytes: 1024 * PAGE_KIB }
     }
 }
 
@@ -281,10 +261,7 @@ mod tests {
     fn each_kind_is_recognised() {
         let page = head(&[(18, &0x2004_u16.to_le_bytes())]);
         let sqlite = |size: u16| head(&[(0, b"SQLite format 3\0"), (16, &size.to_be_bytes())]);
-        let bolt = head(&[
-            (16, &0xED0C_DAED_u32.to_le_bytes()),
-            (24, &4096_u32.to_le_bytes()),
-        ]);
+        let bolt = head(&[(16, &0xED0C_DAED_u32.to_le_bytes()), (24, &4096_u32.to_le_bytes())]);
         let inno = |flags: u32| head(&[(24, &[0, 8]), (54, &flags.to_be_bytes())]);
         let none = head(&[]);
         let table: [(&str, &[u8], &str); 33] = [

@@ -52,10 +52,7 @@ pub struct Counted {
 impl Counted {
     /// Counts what is asked of `store` through this wrapper.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self {
-            store,
-            counters: Counters::default(),
-        }
+        Self { store, counters: Counters::default() }
     }
 
     /// The counts up to now.

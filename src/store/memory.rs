@@ -38,10 +38,7 @@ impl MemoryStore {
         let from_prefix = objects.range(Key::new(prefix)..);
         from_prefix
             .take_while(|(key, _)| key.as_str().starts_with(prefix))
-            .map(|(key, content)| Object {
-                key: key.clone(),
-                size_bytes: content.len() as u64,
-            })
+            .map(|(key, content)| Object { key: key.clone(), size_bytes: content.len() as u64 })
             .collect()
     }
 }
@@ -95,10 +92,7 @@ impl Store for MemoryStore {
         let next = objects.range(Key::new(prefix)..).next();
         Ok(next
             .filter(|(key, _)| key.as_str().starts_with(prefix))
-            .map(|(key, content)| Object {
-                key: key.clone(),
-                size_bytes: content.len() as u64,
-            }))
+            .map(|(key, content)| Object { key: key.clone(), size_bytes: content.len() as u64 }))
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {

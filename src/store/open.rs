@@ -15,9 +15,8 @@ const SUPPORTED: &str = "supported are a path, file:///path and s3://bucket/pref
                          gs://, az:// and sftp:// come with a later version";
 
 /// Other tools' ways to name a place without `//`, which must not become a directory's name here.
-const FOREIGN: [&str; 9] = [
-    "s3:", "gs:", "az:", "azure:", "sftp:", "file:", "b2:", "rest:", "rclone:",
-];
+const FOREIGN: [&str; 9] =
+    ["s3:", "gs:", "az:", "azure:", "sftp:", "file:", "b2:", "rest:", "rclone:"];
 
 /// The store that `url` names, with credentials from this process's environment. Contacts nobody:
 /// a wrong place shows with the first request.
@@ -79,10 +78,7 @@ fn open_path(path: &str) -> Result<Arc<dyn Store>, Error> {
 
 fn open_file_url(url: &str, authority: &str, rest: &str) -> Result<Arc<dyn Store>, Error> {
     if !matches!(authority, "" | "localhost") || rest.len() == authority.len() {
-        return Err(wrong(
-            url,
-            "a file URL has three slashes: file:///absolute/path",
-        ));
+        return Err(wrong(url, "a file URL has three slashes: file:///absolute/path"));
     }
     let path = percent_decode(&rest[authority.len()..])
         .ok_or_else(|| wrong(url, "a % must be followed by two hexadecimal digits"))?;
@@ -102,11 +98,7 @@ fn percent_decode(text: &str) -> Option<String> {
 }
 
 fn wrong(place: &str, reason: &str) -> Error {
-    Error::Place {
-        place: place.to_owned(),
-        reason: reason.to_owned(),
-        class: Class::Config,
-    }
+    Error::Place { place: place.to_owned(), reason: reason.to_owned(), class: Class::Config }
 }
 
 #[cfg(test)]

@@ -68,10 +68,7 @@ impl Stat {
     }
 
     pub(super) fn modified(&self) -> FileTime {
-        FileTime {
-            seconds: self.0.stx_mtime.tv_sec,
-            nanoseconds: self.0.stx_mtime.tv_nsec,
-        }
+        FileTime { seconds: self.0.stx_mtime.tv_sec, nanoseconds: self.0.stx_mtime.tv_nsec }
     }
 
     pub(super) fn device(&self) -> (u32, u32) {
@@ -131,10 +128,7 @@ impl Handle<'_> {
             // Beyond a second lie the kernel's magic words "now" and "unchanged".
             tv_nsec: modified.nanoseconds.min(999_999_999).into(),
         };
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
+        let times = Timestamps { last_access: time, last_modification: time };
         match self {
             Self::Open(descriptor) => sys::futimens(descriptor, &times),
             Self::Place(descriptor) => sys::utimensat(descriptor, c"", &times, AtFlags::EMPTY_PATH),
@@ -241,10 +235,8 @@ impl Shared {
         } else {
             "; set-user-ID and set-group-ID were dropped, since they would act for another account"
         };
-        let detail = format!(
-            "wanted {}:{}, is {}:{}{cause}{dropped}",
-            wanted.0, wanted.1, is.0, is.1
-        );
+        let detail =
+            format!("wanted {}:{}, is {}:{}{cause}{dropped}", wanted.0, wanted.1, is.0, is.1);
         self.shortfalls.add(&entry.path, "owner", detail);
     }
 
@@ -272,9 +264,5 @@ impl Shared {
 /// its owner a file loses set-user-ID and set-group-ID, as `tar` does it.
 fn mode_for(entry: &Entry, is_owned: bool) -> u32 {
     let mode = entry.mode & 0o7777;
-    if entry.is_directory() || is_owned {
-        mode
-    } else {
-        mode & !SET_IDS
-    }
+    if entry.is_directory() || is_owned { mode } else { mode & !SET_IDS }
 }

@@ -68,19 +68,12 @@ impl Root {
     /// Opens the root and makes it if it is missing. Links in the path *to* it are the caller's
     /// own and are followed.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let io_error = |action, source| Error::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        };
+        let io_error = |action, source| Error::Io { action, path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(|source| io_error("make directory", source))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = sys::open(path, flags, Mode::empty())
             .map_err(|errno| io_error("open directory", errno.into()))?;
-        let directory = Directory {
-            descriptor,
-            is_place_only: false,
-        };
+        let directory = Directory { descriptor, is_place_only: false };
         let stat = directory
             .handle()
             .stat()
@@ -100,11 +93,7 @@ impl Root {
     }
 
     pub(super) fn error(&self, action: &'static str, path: &TreePath, errno: Errno) -> Error {
-        Error::Io {
-            action,
-            path: self.full(path),
-            source: errno.into(),
-        }
+        Error::Io { action, path: self.full(path), source: errno.into() }
     }
 
     /// The root itself.
@@ -173,8 +162,7 @@ impl Root {
 
     /// Lets go of the descriptors of a directory and everything below it.
     pub(super) fn forget(&self, path: &TreePath) {
-        self.lock_recent()
-            .retain(|(kept, _)| !kept.starts_with(path));
+        self.lock_recent().retain(|(kept, _)| !kept.starts_with(path));
     }
 
     /// Gives us the rights to work in a directory that was there already; `seal_directory` gives
@@ -182,9 +170,8 @@ impl Root {
     pub(super) fn make_usable(&self, path: &TreePath) -> Result<(), Error> {
         let directory = self.directory(path)?;
         let handle = directory.handle();
-        let stat = handle
-            .stat()
-            .map_err(|errno| self.error("read the attributes of", path, errno))?;
+        let stat =
+            handle.stat().map_err(|errno| self.error("read the attributes of", path, errno))?;
         if stat.mode() & 0o700 == 0o700 {
             return Ok(());
         }
@@ -265,9 +252,7 @@ impl Root {
             .map_err(|errno| self.error("read the attributes of", path, errno))?;
         if !self.is_on(stat.device()) && !directory.is_place_only {
             let mut mounted = self.mounted.lock().unwrap_or_else(PoisonError::into_inner);
-            mounted
-                .entry(stat.device())
-                .or_insert_with(|| Arc::clone(directory));
+            mounted.entry(stat.device()).or_insert_with(|| Arc::clone(directory));
         }
         Ok(())
     }
@@ -283,11 +268,7 @@ impl Root {
                     .to_owned(),
             };
         }
-        Error::Io {
-            action: "open directory",
-            path: full,
-            source: errno.into(),
-        }
+        Error::Io { action: "open directory", path: full, source: errno.into() }
     }
 }
 
@@ -310,8 +291,5 @@ pub(super) fn open_below(parent: &Directory, name: &[u8]) -> Result<Arc<Director
             }
             opened => (opened?, false),
         };
-    Ok(Arc::new(Directory {
-        descriptor,
-        is_place_only,
-    }))
+    Ok(Arc::new(Directory { descriptor, is_place_only }))
 }

@@ -44,10 +44,7 @@ pub(super) struct Present {
 /// Opens what is there for comparison. Only in the modes in which `create` keeps its bytes.
 pub(super) fn existing(shared: &Arc<Shared>, entry: &Entry) -> Result<Option<Present>, Error> {
     let begun = shared.begun()?;
-    let compares = matches!(
-        begun.rules.overwrite,
-        Overwrite::IfChanged | Overwrite::Always
-    );
+    let compares = matches!(begun.rules.overwrite, Overwrite::IfChanged | Overwrite::Always);
     if !compares || !entry.is_file() || entry.path.is_root() || marker::is_reserved(&entry.path) {
         return Ok(None);
     }
@@ -59,11 +56,7 @@ pub(super) fn existing(shared: &Arc<Shared>, entry: &Entry) -> Result<Option<Pre
         return Ok(None);
     }
     let file = reopen(begun, &parent, name, entry, OFlags::RDONLY)?;
-    Ok(file.map(|file| Present {
-        shared: Arc::clone(shared),
-        path: entry.path.clone(),
-        file,
-    }))
+    Ok(file.map(|file| Present { shared: Arc::clone(shared), path: entry.path.clone(), file }))
 }
 
 /// Opens the file of an entry for writing. What is there already stays where the entry has data.
@@ -172,11 +165,8 @@ fn reopen(
         }
         Err(errno) => return Err(begun.root.error("open", &entry.path, errno)),
     };
-    let stat = Stat::of(&file, b"", AtFlags::EMPTY_PATH).map_err(|errno| {
-        begun
-            .root
-            .error("read the attributes of", &entry.path, errno)
-    })?;
+    let stat = Stat::of(&file, b"", AtFlags::EMPTY_PATH)
+        .map_err(|errno| begun.root.error("read the attributes of", &entry.path, errno))?;
     Ok(stat.is_file().then_some(file))
 }
 
@@ -204,10 +194,7 @@ fn prepare(begun: &Begun, file: &File, entry: &Entry) -> Result<bool, Error> {
 
 /// Copies what an old file holds where the entry has data.
 fn copy(begun: &Begun, old: &File, new: &File, entry: &Entry) -> Result<(), Error> {
-    let whole = [Extent {
-        offset_bytes: 0,
-        length_bytes: entry.size_bytes,
-    }];
+    let whole = [Extent { offset_bytes: 0, length_bytes: entry.size_bytes }];
     let extents = entry.extents.as_deref().unwrap_or(&whole);
     let failed = |source| Error::Io {
         action: "copy within the destination",
@@ -251,16 +238,13 @@ impl Output for OpenFile {
         let length_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let end = offset_bytes.saturating_add(length_bytes);
         if end > self.entry.size_bytes {
-            let beyond = format!(
-                "the piece ends at byte {end}, but the file has {}",
-                self.entry.size_bytes
-            );
+            let beyond =
+                format!("the piece ends at byte {end}, but the file has {}", self.entry.size_bytes);
             let kind = std::io::ErrorKind::InvalidInput;
             return Err(self.error("write", std::io::Error::new(kind, beyond)));
         }
         let write = |piece: &[u8], offset: u64| {
-            file.write_all_at(piece, offset)
-                .map_err(|source| self.error("write", source))
+            file.write_all_at(piece, offset).map_err(|source| self.error("write", source))
         };
         let Some(extents) = &self.entry.extents else {
             self.reached_bytes.fetch_max(end, Ordering::Relaxed);

@@ -22,14 +22,8 @@ pub(super) fn are_sound(extents: &[Extent], size_bytes: u64) -> bool {
 /// The gaps between sound runs, as ranges of the file.
 pub(super) fn gaps(extents: &[Extent], size_bytes: u64) -> impl Iterator<Item = Range<u64>> {
     let starts = std::iter::once(0).chain(extents.iter().map(end_of));
-    let ends = extents
-        .iter()
-        .map(|extent| extent.offset_bytes)
-        .chain(std::iter::once(size_bytes));
-    starts
-        .zip(ends)
-        .map(|(start, end)| start..end)
-        .filter(|gap| gap.start < gap.end)
+    let ends = extents.iter().map(|extent| extent.offset_bytes).chain(std::iter::once(size_bytes));
+    starts.zip(ends).map(|(start, end)| start..end).filter(|gap| gap.start < gap.end)
 }
 
 /// The parts of a piece at `offset_bytes` that hold data, as ranges of the piece.
@@ -63,10 +57,7 @@ mod tests {
     use super::*;
 
     fn extents(runs: &[(u64, u64)]) -> Vec<Extent> {
-        let extent = |&(offset_bytes, length_bytes)| Extent {
-            offset_bytes,
-            length_bytes,
-        };
+        let extent = |&(offset_bytes, length_bytes)| Extent { offset_bytes, length_bytes };
         runs.iter().map(extent).collect()
     }
 
@@ -96,13 +87,9 @@ mod tests {
     #[test]
     fn damaged_runs_are_recognised() {
         assert!(are_sound(&extents(&[(0, 1), (1, 1), (5, 5)]), 10));
-        for bad in [
-            &[(0, 0)][..],
-            &[(5, 6)],
-            &[(5, 2), (6, 1)],
-            &[(5, 1), (1, 1)],
-            &[(u64::MAX, 2)],
-        ] {
+        for bad in
+            [&[(0, 0)][..], &[(5, 6)], &[(5, 2), (6, 1)], &[(5, 1), (1, 1)], &[(u64::MAX, 2)]]
+        {
             assert!(!are_sound(&extents(bad), 10), "{bad:?}");
         }
     }

@@ -105,19 +105,12 @@ fn fresh(
         Some(file) => file,
         None => make(root)?,
     };
-    let failed = |source| Error::Io {
-        action: "write",
-        path: root.full(&path()),
-        source,
-    };
+    let failed = |source| Error::Io { action: "write", path: root.full(&path()), source };
     file.set_len(0).map_err(failed)?;
     file.write_all(words.to_text().as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     root.sync_root()?;
-    let held = Held {
-        _file: file,
-        is_resumed: false,
-    };
+    let held = Held { _file: file, is_resumed: false };
     let rules = Rules {
         overwrite: options.overwrite,
         replaces_links: options.overwrite == Overwrite::Always,
@@ -157,10 +150,7 @@ fn resume(
     }
     // The root may have got its final mode before the interruption.
     root.make_usable(&TreePath::root())?;
-    let held = Held {
-        _file: file,
-        is_resumed: true,
-    };
+    let held = Held { _file: file, is_resumed: true };
     let rules = Rules {
         overwrite: Overwrite::Always,
         replaces_links: words.began_empty || options.overwrite == Overwrite::Always,
@@ -210,11 +200,7 @@ pub(super) fn is_reserved(path: &TreePath) -> bool {
 
 impl Words {
     fn to_text(&self) -> String {
-        let Self {
-            identity,
-            began_empty,
-            began_never,
-        } = self;
+        let Self { identity, began_empty, began_never } = self;
         format!(
             "{TITLE}{VERSION}\nrestore: {identity}\nbegan empty: {began_empty}\n\
              began with overwrite never: {began_never}\n{END}\n"
@@ -248,10 +234,7 @@ fn path() -> TreePath {
 }
 
 fn unusable(root: &Root, reason: &str) -> Error {
-    Error::Unusable {
-        path: root.full(&TreePath::root()),
-        reason: reason.to_owned(),
-    }
+    Error::Unusable { path: root.full(&TreePath::root()), reason: reason.to_owned() }
 }
 
 fn open(root: &Root) -> Result<Option<File>, Error> {
@@ -300,18 +283,11 @@ fn lock(root: &Root, file: &File) -> Result<(), Error> {
 }
 
 fn busy(root: &Root) -> Error {
-    unusable(
-        root,
-        "another restore is writing into it at this moment: wait until it ends",
-    )
+    unusable(root, "another restore is writing into it at this moment: wait until it ends")
 }
 
 fn read(root: &Root, file: &mut File) -> Result<String, Error> {
-    let failed = |source| Error::Io {
-        action: "read",
-        path: root.full(&path()),
-        source,
-    };
+    let failed = |source| Error::Io { action: "read", path: root.full(&path()), source };
     let mut bytes = Vec::new();
     let mut start = file.take(LONGEST_BYTES);
     start.read_to_end(&mut bytes).map_err(failed)?;

@@ -112,11 +112,7 @@ impl Shared {
     }
 
     fn error(&self, action: &'static str, path: &TreePath, source: io::Error) -> Error {
-        Error::Io {
-            action,
-            path: beneath::join(&self.options.path, path),
-            source,
-        }
+        Error::Io { action, path: beneath::join(&self.options.path, path), source }
     }
 
     fn leave_out_reserved(&self, path: &TreePath) {
@@ -141,11 +137,7 @@ impl Destination for DirectoryDestination {
         }
         let root = Root::open(&options.path)?;
         let (marker, rules) = marker::begin(&root, options)?;
-        let begun = Begun {
-            root,
-            marker,
-            rules,
-        };
+        let begun = Begun { root, marker, rules };
         // A second `begin` cannot come here: the marker's lock is held by the first.
         drop(self.shared.begun.set(begun));
         Ok(())
@@ -277,8 +269,6 @@ impl Destination for DirectoryDestination {
 
 impl Shared {
     fn lock_root_entry(&self) -> std::sync::MutexGuard<'_, Option<Entry>> {
-        self.root_entry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.root_entry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

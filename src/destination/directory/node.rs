@@ -59,10 +59,8 @@ impl Shared {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(root.error("make the hard link", &entry.path, errno)),
         }
-        let (is, wanted) = (
-            root.stat(&parent, name, &entry.path)?,
-            root.stat(&first_parent, first_name, first)?,
-        );
+        let (is, wanted) =
+            (root.stat(&parent, name, &entry.path)?, root.stat(&first_parent, first_name, first)?);
         let is_linked = match (is, wanted) {
             (Some(is), Some(wanted)) => is.identity() == wanted.identity(),
             _ => false,
@@ -94,10 +92,7 @@ fn make(parent: &Directory, name: &[u8], entry: &Entry) -> Result<(), Errno> {
 }
 
 fn is_device(entry: &Entry) -> bool {
-    matches!(
-        entry.kind,
-        Kind::CharacterDevice { .. } | Kind::BlockDevice { .. }
-    )
+    matches!(entry.kind, Kind::CharacterDevice { .. } | Kind::BlockDevice { .. })
 }
 
 /// Whether the system refuses devices to us, whatever their place.

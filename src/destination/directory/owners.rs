@@ -20,11 +20,7 @@ pub(super) struct Owners {
 
 impl Owners {
     pub(super) fn new(map_names: bool) -> Self {
-        Self {
-            map_names,
-            users: Names::default(),
-            groups: Names::default(),
-        }
+        Self { map_names, users: Names::default(), groups: Names::default() }
     }
 
     /// User and group number for an entry.
@@ -40,10 +36,7 @@ impl Owners {
             let group = Group::from_name(name).ok().flatten();
             group.map(|group| group.gid.as_raw())
         });
-        (
-            user.unwrap_or(entry.user_id),
-            group.unwrap_or(entry.group_id),
-        )
+        (user.unwrap_or(entry.user_id), group.unwrap_or(entry.group_id))
     }
 }
 
@@ -54,7 +47,5 @@ fn look_up(
 ) -> Option<u32> {
     let name = name?;
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    *known
-        .entry(Arc::clone(name))
-        .or_insert_with_key(|name| ask(name))
+    *known.entry(Arc::clone(name)).or_insert_with_key(|name| ask(name))
 }

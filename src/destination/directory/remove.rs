@@ -112,9 +112,8 @@ fn remove_directory(
         }
         for child in names {
             let child_path = path.join(&child);
-            let is_directory = root
-                .stat(&top, &child, &child_path)?
-                .is_some_and(|there| there.is_directory());
+            let is_directory =
+                root.stat(&top, &child, &child_path)?.is_some_and(|there| there.is_directory());
             if is_directory {
                 removed += take_apart(root, &top, &child, &child_path, &mut moved)?;
             } else {
@@ -139,9 +138,8 @@ fn take_apart(
     let mut removed = 0;
     for child in list(root, &directory, path)? {
         let child_path = path.join(&child);
-        let is_directory = root
-            .stat(&directory, &child, &child_path)?
-            .is_some_and(|there| there.is_directory());
+        let is_directory =
+            root.stat(&directory, &child, &child_path)?.is_some_and(|there| there.is_directory());
         if !is_directory {
             unlink(root, &directory, &child, &child_path)?;
             removed += 1;

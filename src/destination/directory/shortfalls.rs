@@ -26,11 +26,8 @@ impl Shortfalls {
         let mut collected = self.lock();
         collected.count += 1;
         if collected.listed.len() < LISTED {
-            let shortfall = Shortfall {
-                path: path.clone(),
-                what: what.into(),
-                detail: detail.to_string(),
-            };
+            let shortfall =
+                Shortfall { path: path.clone(), what: what.into(), detail: detail.to_string() };
             collected.listed.push(shortfall);
         }
     }
@@ -56,9 +53,7 @@ impl Shortfalls {
     }
 
     fn lock(&self) -> MutexGuard<'_, Collected> {
-        self.collected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.collected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,9 +70,6 @@ mod tests {
         assert_eq!(shortfalls.count(), 10_007);
         let list = shortfalls.take();
         assert_eq!(list.len(), LISTED + 1);
-        assert_eq!(
-            list.last().unwrap().detail,
-            "7 further shortfalls are not listed"
-        );
+        assert_eq!(list.last().unwrap().detail, "7 further shortfalls are not listed");
     }
 }

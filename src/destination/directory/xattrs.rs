@@ -11,12 +11,8 @@ pub(super) const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 
 /// Kept by the system itself: labels and hashes that a security module gives each file. What the
 /// snapshot has is restored; what it lacks is not taken away.
-const KEPT_BY_THE_SYSTEM: [&[u8]; 4] = [
-    b"security.selinux",
-    b"security.SMACK64",
-    b"security.ima",
-    b"security.evm",
-];
+const KEPT_BY_THE_SYSTEM: [&[u8]; 4] =
+    [b"security.selinux", b"security.SMACK64", b"security.ima", b"security.evm"];
 
 /// Whether any user who may write the file may set it.
 pub(super) fn is_for_users(name: &[u8]) -> bool {

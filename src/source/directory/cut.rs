@@ -38,12 +38,7 @@ pub(super) struct WalkingCut {
 
 impl WalkingCut {
     pub(super) fn new(walk: Walk, files: Arc<dyn Files>) -> Self {
-        Self {
-            name: walk.name.clone(),
-            walk: Some(walk),
-            words: None,
-            files,
-        }
+        Self { name: walk.name.clone(), walk: Some(walk), words: None, files }
     }
 
     fn start(&mut self, walk: Walk) -> Result<(), Error> {
@@ -98,10 +93,7 @@ impl Cut for WalkingCut {
     }
 
     async fn finish(self: Box<Self>) -> Result<Reach, Error> {
-        Ok(Reach {
-            facts: Facts::Directory { pinned: false },
-            problems: Vec::new(),
-        })
+        Ok(Reach { facts: Facts::Directory { pinned: false }, problems: Vec::new() })
     }
 }
 
@@ -144,9 +136,6 @@ impl Cut for PinnedCut {
     }
 
     async fn finish(self: Box<Self>) -> Result<Reach, Error> {
-        Ok(Reach {
-            facts: Facts::Directory { pinned: true },
-            problems: Vec::new(),
-        })
+        Ok(Reach { facts: Facts::Directory { pinned: true }, problems: Vec::new() })
     }
 }

@@ -35,9 +35,8 @@ impl Exclude {
                 .add_line(None, pattern)
                 .map_err(|error| format!("exclude pattern {pattern:?} is not valid: {error}"))?;
         }
-        let patterns = builder
-            .build()
-            .map_err(|error| format!("exclude patterns cannot be used: {error}"))?;
+        let patterns =
+            builder.build().map_err(|error| format!("exclude patterns cannot be used: {error}"))?;
         Ok(Self { patterns })
     }
 
@@ -57,14 +56,7 @@ mod tests {
 
     #[test]
     fn patterns_are_those_of_gitignore() {
-        let patterns = [
-            "*.log",
-            "!keep.log",
-            "/top",
-            "build/",
-            "a/b",
-            "**/deep/*.tmp",
-        ];
+        let patterns = ["*.log", "!keep.log", "/top", "build/", "a/b", "**/deep/*.tmp"];
         let exclude = Exclude::new(&patterns.map(str::to_owned)).unwrap();
         let matches = |path: &str, is_directory| {
             exclude.matches(&TreePath::from_bytes(path).unwrap(), is_directory)

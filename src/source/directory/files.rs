@@ -37,12 +37,6 @@ impl Files for BelowFiles {
                 detail: "replaced between listing and opening".to_owned(),
             });
         }
-        Ok(Box::new(OpenFile::new(
-            Arc::new(fd),
-            entry,
-            &stat,
-            &self.owners,
-            self.reading,
-        )))
+        Ok(Box::new(OpenFile::new(Arc::new(fd), entry, &stat, &self.owners, self.reading)))
     }
 }

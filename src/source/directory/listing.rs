@@ -128,20 +128,15 @@ impl Held {
             (u32::try_from(self.arena.len()), u32::try_from(name.len()))
         {
             self.arena.extend_from_slice(name);
-            self.places.push(Place {
-                start,
-                length_bytes,
-            });
+            self.places.push(Place { start, length_bytes });
         }
     }
 
     fn sort(&mut self) {
         let arena = &self.arena;
-        self.places
-            .sort_unstable_by(|a, b| bytes(arena, *a).cmp(bytes(arena, *b)));
+        self.places.sort_unstable_by(|a, b| bytes(arena, *a).cmp(bytes(arena, *b)));
         // A name that was given away and given anew while we listed shows up twice.
-        self.places
-            .dedup_by(|a, b| bytes(arena, *a) == bytes(arena, *b));
+        self.places.dedup_by(|a, b| bytes(arena, *a) == bytes(arena, *b));
     }
 
     fn next(&mut self) -> Option<&CStr> {
@@ -169,7 +164,5 @@ impl Held {
 
 fn bytes(arena: &[u8], place: Place) -> &[u8] {
     let start = place.start as usize;
-    arena
-        .get(start..start + place.length_bytes as usize)
-        .unwrap_or_default()
+    arena.get(start..start + place.length_bytes as usize).unwrap_or_default()
 }

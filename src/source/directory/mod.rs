@@ -109,15 +109,9 @@ pub struct DirectorySource {
 impl DirectorySource {
     /// Checks the options; touches no file.
     pub fn new(options: DirectoryOptions) -> Result<Self, Error> {
-        let exclude = Exclude::new(&options.exclude).map_err(|reason| Error::Option {
-            name: options.name.clone(),
-            reason,
-        })?;
-        Ok(Self {
-            options,
-            exclude,
-            names_bytes: NAMES_BYTES,
-        })
+        let exclude = Exclude::new(&options.exclude)
+            .map_err(|reason| Error::Option { name: options.name.clone(), reason })?;
+        Ok(Self { options, exclude, names_bytes: NAMES_BYTES })
     }
 
     /// Opens the root and makes sure that there is something to walk. Blocks.
@@ -128,13 +122,8 @@ impl DirectorySource {
             path: options.path.clone(),
             reason,
         };
-        let real = options
-            .path
-            .canonicalize()
-            .map_err(|error| unusable(error.to_string()))?;
-        let metadata = real
-            .metadata()
-            .map_err(|error| unusable(error.to_string()))?;
+        let real = options.path.canonicalize().map_err(|error| unusable(error.to_string()))?;
+        let metadata = real.metadata().map_err(|error| unusable(error.to_string()))?;
         let (directory, only) = if metadata.is_dir() {
             (real.as_path(), None)
         } else if metadata.is_file() {
@@ -190,20 +179,13 @@ impl DirectorySource {
         if before <= present {
             return Ok(());
         }
-        Err(Error::Emptied {
-            name: self.options.name.clone(),
-            path: self.options.path.clone(),
-        })
+        Err(Error::Emptied { name: self.options.name.clone(), path: self.options.path.clone() })
     }
 
     fn reading(&self) -> Reading {
         Reading {
             cutting: Cutting::Chosen(self.options.cutter),
-            steadiness: if self.options.pin {
-                Steadiness::Appendable
-            } else {
-                Steadiness::Exact
-            },
+            steadiness: if self.options.pin { Steadiness::Appendable } else { Steadiness::Exact },
             drop_cache: self.options.drop_cache,
         }
     }
@@ -223,11 +205,8 @@ impl DirectorySource {
             let pinned = pin::pin(&walk)?;
             return Ok(Box::new(PinnedCut::new(&walk, pinned, reading)));
         }
-        let files = BelowFiles {
-            root: Arc::clone(&walk.root),
-            owners: Arc::clone(&walk.owners),
-            reading,
-        };
+        let files =
+            BelowFiles { root: Arc::clone(&walk.root), owners: Arc::clone(&walk.owners), reading };
         Ok(Box::new(WalkingCut::new(walk, Arc::new(files))))
     }
 }

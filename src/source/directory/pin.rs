@@ -62,10 +62,7 @@ pub(super) fn pin(walk: &Walk) -> Result<PinnedTree, Error> {
             Err(()) => return Err(descriptors(walk, needed, limit)),
         }
     }
-    Err(Error::Restless {
-        name: walk.name.clone(),
-        attempts: ATTEMPTS,
-    })
+    Err(Error::Restless { name: walk.name.clone(), attempts: ATTEMPTS })
 }
 
 fn descriptors(walk: &Walk, needed: u64, limit: Option<u64>) -> Error {
@@ -140,27 +137,16 @@ fn stands_still(before: &Batch, now: &Batch) -> bool {
 /// Whether no file that we hold lost its name: an inode number that was used again would look the
 /// same in a listing.
 fn all_linked(files: &HashMap<TreePath, Pinned>) -> bool {
-    files
-        .values()
-        .all(|pinned| stat_fd(&*pinned.fd).is_ok_and(|stat| stat.stx_nlink > 0))
+    files.values().all(|pinned| stat_fd(&*pinned.fd).is_ok_and(|stat| stat.stx_nlink > 0))
 }
 
 fn settle(before: Batch, now: Batch, files: HashMap<TreePath, Pinned>) -> PinnedTree {
     let earlier = before.entries.into_iter();
     let entries = earlier.zip(now.entries).map(|(earlier, later)| {
         let grew = later.kind == Kind::File && later.size_bytes > earlier.size_bytes;
-        if grew && names_others(later.path.name()) {
-            earlier
-        } else {
-            later
-        }
+        if grew && names_others(later.path.name()) { earlier } else { later }
     });
-    PinnedTree {
-        entries: entries.collect(),
-        problems: now.problems,
-        excluded: now.excluded,
-        files,
-    }
+    PinnedTree { entries: entries.collect(), problems: now.problems, excluded: now.excluded, files }
 }
 
 /// Whether a file is one that says which other files belong to the database.

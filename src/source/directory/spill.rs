@@ -61,11 +61,7 @@ impl Spill {
 
     /// Ends writing and begins reading all runs as one.
     pub(super) fn merge(self) -> io::Result<Merge> {
-        let file = Arc::new(
-            self.file
-                .into_inner()
-                .map_err(io::IntoInnerError::into_error)?,
-        );
+        let file = Arc::new(self.file.into_inner().map_err(io::IntoInnerError::into_error)?);
         let buffer_bytes =
             (BUFFERS_BYTES / self.runs.len().max(1)).clamp(LEAST_BUFFER_BYTES, MOST_BUFFER_BYTES);
         let mut heads = BinaryHeap::with_capacity(self.runs.len());
@@ -82,11 +78,7 @@ impl Spill {
             }
         }
         let memory_bytes = heads.len() * (buffer_bytes + size_of::<Run>());
-        Ok(Merge {
-            heads,
-            current: Vec::new(),
-            memory_bytes,
-        })
+        Ok(Merge { heads, current: Vec::new(), memory_bytes })
     }
 }
 
@@ -113,9 +105,7 @@ impl Merge {
                 break;
             }
         }
-        CStr::from_bytes_with_nul(&self.current)
-            .map(Some)
-            .map_err(io::Error::other)
+        CStr::from_bytes_with_nul(&self.current).map(Some).map_err(io::Error::other)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -81,12 +81,7 @@ impl Walk {
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> Error {
-        Error::Io {
-            name: self.name.clone(),
-            action,
-            path: self.scratch.clone(),
-            source,
-        }
+        Error::Io { name: self.name.clone(), action, path: self.scratch.clone(), source }
     }
 }
 
@@ -143,10 +138,7 @@ impl Walker<'_> {
     }
 
     fn flush(&mut self) -> ControlFlow<()> {
-        let next = Batch {
-            entries: Vec::with_capacity(BATCH_ENTRIES),
-            ..Batch::default()
-        };
+        let next = Batch { entries: Vec::with_capacity(BATCH_ENTRIES), ..Batch::default() };
         (self.sink)(std::mem::replace(&mut self.batch, next))
     }
 
@@ -235,12 +227,7 @@ impl Walker<'_> {
             listing.names
         };
         self.names_bytes += names.memory_bytes();
-        self.stack.push(Level {
-            fd: Some(fd),
-            identity: Identity::of_stat(stat),
-            path,
-            names,
-        });
+        self.stack.push(Level { fd: Some(fd), identity: Identity::of_stat(stat), path, names });
         self.close_levels(self.stack.len().saturating_sub(MOST_OPEN_LEVELS));
         Ok(())
     }
@@ -286,11 +273,7 @@ fn reopen(walk: &Walk, inner: &Level, outer: &Level) -> Result<OwnedFd, Errno> {
         return Ok(fd);
     }
     let fd = walk.root.open_directory(&outer.path)?;
-    if is_same(&fd) {
-        Ok(fd)
-    } else {
-        Err(Errno::NOENT)
-    }
+    if is_same(&fd) { Ok(fd) } else { Err(Errno::NOENT) }
 }
 
 /// Looks at the next name of a directory.
@@ -327,9 +310,7 @@ fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error
         Some(kind) => kind,
         None if file_type == FileType::Symlink => {
             match readlinkat(directory, name, Vec::new()) {
-                Ok(target) => Kind::Symlink {
-                    target: target.into_bytes(),
-                },
+                Ok(target) => Kind::Symlink { target: target.into_bytes() },
                 // No longer a link.
                 Err(Errno::INVAL) => {
                     return Ok(Found::Problem(problem(&path, "read link", Errno::LOOP)));

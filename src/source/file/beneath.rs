@@ -32,11 +32,7 @@ impl Root {
     pub(in crate::source) fn open(path: &Path) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))?;
-        Ok(Self {
-            fd,
-            whole_paths: AtomicBool::new(true),
-            keep_access_time: AtomicBool::new(true),
-        })
+        Ok(Self { fd, whole_paths: AtomicBool::new(true), keep_access_time: AtomicBool::new(true) })
     }
 
     /// The root's own descriptor. Its read position is shared: list through
@@ -176,10 +172,7 @@ mod tests {
     fn paths_are_split_between_components() {
         let parts = |path: &'static str, longest| {
             let (piece, after) = split(path.as_bytes(), longest);
-            (
-                std::str::from_utf8(piece).unwrap(),
-                std::str::from_utf8(after).unwrap(),
-            )
+            (std::str::from_utf8(piece).unwrap(), std::str::from_utf8(after).unwrap())
         };
         assert_eq!(parts("a/b/c", 0), ("a", "b/c"));
         assert_eq!(parts("abc", 0), ("abc", ""));

@@ -22,10 +22,9 @@ use crate::entry::TreePath;
 pub(super) fn problem(path: &TreePath, action: &str, errno: Errno) -> Problem {
     let (fault, why) = match errno {
         Errno::NOENT | Errno::STALE => (Fault::Vanished, "gone since it was listed"),
-        Errno::LOOP | Errno::NOTDIR | Errno::NXIO => (
-            Fault::Changed,
-            "replaced by something else since it was listed",
-        ),
+        Errno::LOOP | Errno::NOTDIR | Errno::NXIO => {
+            (Fault::Changed, "replaced by something else since it was listed")
+        }
         _ => (Fault::Unreadable, ""),
     };
     let detail = if why.is_empty() {
@@ -33,9 +32,5 @@ pub(super) fn problem(path: &TreePath, action: &str, errno: Errno) -> Problem {
     } else {
         format!("{action}: {why}")
     };
-    Problem {
-        path: path.clone(),
-        fault,
-        detail,
-    }
+    Problem { path: path.clone(), fault, detail }
 }

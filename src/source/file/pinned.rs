@@ -32,11 +32,7 @@ impl PinnedFiles {
         reading: Reading,
         files: HashMap<TreePath, Pinned>,
     ) -> Self {
-        Self {
-            root,
-            reading,
-            files: RwLock::new(files),
-        }
+        Self { root, reading, files: RwLock::new(files) }
     }
 
     /// Replaces what is pinned.
@@ -66,12 +62,7 @@ impl Files for PinnedFiles {
         };
         let pinned = self.find(&entry.path).ok_or_else(unpinned)?;
         let stat = stat_fd(&*pinned.fd).map_err(|errno| problem(&entry.path, "stat", errno))?;
-        Ok(Box::new(OpenFile::pinned(
-            pinned.fd,
-            entry.clone(),
-            &stat,
-            self.reading,
-        )))
+        Ok(Box::new(OpenFile::pinned(pinned.fd, entry.clone(), &stat, self.reading)))
     }
 }
 
@@ -81,10 +72,7 @@ pub(in crate::source) fn raise_descriptor_limit() -> Option<u64> {
     if limit.current == limit.maximum {
         return limit.current;
     }
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,

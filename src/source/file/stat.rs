@@ -38,17 +38,11 @@ pub(in crate::source) struct Identity {
 
 impl Identity {
     pub(in crate::source) fn of_stat(stat: &Statx) -> Self {
-        Self {
-            device: device(stat),
-            inode: stat.stx_ino,
-        }
+        Self { device: device(stat), inode: stat.stx_ino }
     }
 
     pub(in crate::source) fn of_entry(entry: &Entry) -> Self {
-        Self {
-            device: entry.device,
-            inode: entry.inode,
-        }
+        Self { device: entry.device, inode: entry.inode }
     }
 
     pub(in crate::source) fn device(self) -> u64 {
@@ -108,10 +102,7 @@ pub(in crate::source) fn entry_of(
 }
 
 fn time(stamp: &StatxTimestamp) -> FileTime {
-    FileTime {
-        seconds: stamp.tv_sec,
-        nanoseconds: stamp.tv_nsec,
-    }
+    FileTime { seconds: stamp.tv_sec, nanoseconds: stamp.tv_nsec }
 }
 
 /// Names of users and groups, each asked for once per cut.
@@ -146,8 +137,6 @@ fn recall(memo: &Memo, id: u32, ask: impl FnOnce() -> Option<String>) -> Option<
     }
     drop(known);
     let name: Option<Arc<str>> = ask().map(Arc::from);
-    memo.write()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(id, name.clone());
+    memo.write().unwrap_or_else(PoisonError::into_inner).insert(id, name.clone());
     name
 }

@@ -97,10 +97,7 @@ fn read(place: &Place<'_>, path: &TreePath) -> Result<Vec<Xattr>, Problem> {
     };
     let mut total_bytes = names.len();
     let mut xattrs = Vec::new();
-    for name in names
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let value = match sized(|buffer| place.get(name, buffer)) {
             Ok(value) => value,
             // Removed since it was listed, or listed by a file system that has no value for it.
@@ -118,10 +115,7 @@ fn read(place: &Place<'_>, path: &TreePath) -> Result<Vec<Xattr>, Problem> {
                 detail: format!("its attributes exceed {} MiB", MOST_BYTES / MIB),
             });
         }
-        xattrs.push(Xattr {
-            name: name.to_vec(),
-            value,
-        });
+        xattrs.push(Xattr { name: name.to_vec(), value });
     }
     xattrs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(xattrs)

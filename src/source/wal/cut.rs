@@ -134,12 +134,7 @@ impl WalCut {
         entries.extend(numbered.iter().map(|(_, entry)| entry.clone()));
         // Numbers are in order, but names need not be: `10.wal` comes before `9.wal`.
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Ok(Ceiling {
-            entries: entries.into_iter(),
-            problems,
-            excluded,
-            closed: numbered,
-        })
+        Ok(Ceiling { entries: entries.into_iter(), problems, excluded, closed: numbered })
     }
 }
 
@@ -196,17 +191,11 @@ impl Cut for WalCut {
         };
         let place = Arc::clone(&self.place);
         let problems = self.world.cpu.run(move || rewritten(&place, closed)).await;
-        Ok(Reach {
-            facts: Facts::Wal(facts),
-            problems,
-        })
+        Ok(Reach { facts: Facts::Wal(facts), problems })
     }
 }
 
 /// Closed segments that were written to, or replaced, after they were listed.
 fn rewritten(place: &Place, closed: Vec<(u64, Entry)>) -> Vec<Problem> {
-    closed
-        .into_iter()
-        .filter_map(|(_, entry)| place.rewritten(&entry))
-        .collect()
+    closed.into_iter().filter_map(|(_, entry)| place.rewritten(&entry)).collect()
 }

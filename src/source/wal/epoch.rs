@@ -70,11 +70,7 @@ pub fn parse_epoch_marker_text(text: &[u8]) -> Result<EpochMarker, String> {
     if epoch == forked_from {
         return Err("an epoch cannot be forked from itself".to_owned());
     }
-    Ok(EpochMarker {
-        epoch,
-        forked_from,
-        forked_after,
-    })
+    Ok(EpochMarker { epoch, forked_from, forked_after })
 }
 
 fn parse_epoch(text: &str) -> Result<Epoch, String> {
@@ -115,10 +111,7 @@ mod tests {
             "x".repeat(10_000),
         ];
         for text in hostile {
-            assert!(
-                parse_epoch_marker_text(text.as_bytes()).is_err(),
-                "{text:?}"
-            );
+            assert!(parse_epoch_marker_text(text.as_bytes()).is_err(), "{text:?}");
         }
         assert!(parse_epoch_marker_text(&[0xFF; 10]).is_err());
     }

@@ -110,9 +110,7 @@ impl Source for WalSource {
             _ => None,
         };
         let options = self.options.clone();
-        let hint = previous
-            .as_ref()
-            .and_then(|facts| SegmentPattern::of_naming(&facts.naming));
+        let hint = previous.as_ref().and_then(|facts| SegmentPattern::of_naming(&facts.naming));
         let opening = move || {
             let place = Place::open(options, hint.as_ref())?;
             let marker = place.epoch_marker()?;
@@ -139,13 +137,7 @@ fn life(marker: Option<EpochMarker>, previous: Option<&WalFacts>, world: &World)
             epoch: marker.epoch,
             forked_from: Some((marker.forked_from, marker.forked_after)),
         },
-        (None, Some(facts)) => Life {
-            epoch: facts.epoch,
-            forked_from: facts.forked_from,
-        },
-        (None, None) => Life {
-            epoch: Epoch(world.random.array()),
-            forked_from: None,
-        },
+        (None, Some(facts)) => Life { epoch: facts.epoch, forked_from: facts.forked_from },
+        (None, None) => Life { epoch: Epoch(world.random.array()), forked_from: None },
     }
 }

@@ -42,11 +42,7 @@ impl SegmentPattern {
         if !literal(prefix) || !literal(suffix) {
             return Err(bad());
         }
-        Ok(Self {
-            prefix: prefix.to_owned(),
-            suffix: suffix.to_owned(),
-            radix,
-        })
+        Ok(Self { prefix: prefix.to_owned(), suffix: suffix.to_owned(), radix })
     }
 
     /// From what a snapshot says.
@@ -74,9 +70,8 @@ impl SegmentPattern {
     }
 
     fn digits<'a>(&self, name: &'a [u8]) -> Option<&'a str> {
-        let digits = name
-            .strip_prefix(self.prefix.as_bytes())?
-            .strip_suffix(self.suffix.as_bytes())?;
+        let digits =
+            name.strip_prefix(self.prefix.as_bytes())?.strip_suffix(self.suffix.as_bytes())?;
         let digits = std::str::from_utf8(digits).ok()?;
         // `from_str_radix` would let a sign pass.
         let sound = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(self.radix));
@@ -115,10 +110,7 @@ impl SegmentPattern {
         };
         for name in names {
             let text = std::str::from_utf8(name).unwrap_or_default();
-            for pattern in [decimal(text), hexadecimal(text), hint.cloned()]
-                .into_iter()
-                .flatten()
-            {
+            for pattern in [decimal(text), hexadecimal(text), hint.cloned()].into_iter().flatten() {
                 note(pattern, name);
             }
         }
@@ -141,11 +133,7 @@ impl SegmentPattern {
 
 impl fmt::Display for SegmentPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = if self.radix == 16 {
-            "{number:x}"
-        } else {
-            "{number}"
-        };
+        let number = if self.radix == 16 { "{number:x}" } else { "{number}" };
         write!(f, "{}{number}{}", self.prefix, self.suffix)
     }
 }
@@ -173,15 +161,9 @@ fn hexadecimal(name: &str) -> Option<SegmentPattern> {
 /// The run of digits that ends at `end`.
 fn run(name: &str, end: usize, radix: u32) -> Option<&str> {
     let head = name.get(..end)?;
-    let start = head
-        .rfind(|letter: char| !letter.is_digit(radix))
-        .map_or(0, |place| {
-            place
-                + head
-                    .get(place..)
-                    .and_then(|rest| rest.chars().next())
-                    .map_or(1, char::len_utf8)
-        });
+    let start = head.rfind(|letter: char| !letter.is_digit(radix)).map_or(0, |place| {
+        place + head.get(place..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+    });
     head.get(start..)
 }
 
@@ -212,10 +194,7 @@ mod tests {
     fn patterns_parse_or_tell_why_not() {
         let pattern = SegmentPattern::parse("wal-{number:x}.log").unwrap();
         assert_eq!(pattern.number(b"wal-00fF.log"), Some(255));
-        assert_eq!(
-            SegmentPattern::parse("{number}").unwrap().number(b"007"),
-            Some(7)
-        );
+        assert_eq!(SegmentPattern::parse("{number}").unwrap().number(b"007"), Some(7));
         for hostile in [
             "wal-.log",
             "wal-+1.log",
@@ -228,51 +207,23 @@ mod tests {
         ] {
             assert_eq!(pattern.number(hostile.as_bytes()), None, "{hostile}");
         }
-        for bad in [
-            "",
-            "x",
-            "{n}",
-            "{number}{number}",
-            "{number",
-            "a/{number}",
-            "{number:o}",
-        ] {
+        for bad in ["", "x", "{n}", "{number}{number}", "{number", "a/{number}", "{number:o}"] {
             assert!(SegmentPattern::parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn patterns_are_detected() {
-        assert_eq!(
-            detect(&["9.wal", "10.wal", "LOCK"]).unwrap(),
-            "{number}.wal"
-        );
-        assert_eq!(
-            detect(&["wal-v2-01.log", "wal-v2-02.log"]).unwrap(),
-            "wal-v2-{number}.log"
-        );
+        assert_eq!(detect(&["9.wal", "10.wal", "LOCK"]).unwrap(), "{number}.wal");
+        assert_eq!(detect(&["wal-v2-01.log", "wal-v2-02.log"]).unwrap(), "wal-v2-{number}.log");
         assert_eq!(
             detect(&["0000000a-00000001.wal", "0000000a-0000000b.wal"]).unwrap(),
             "0000000a-{number:x}.wal"
         );
-        assert_eq!(
-            detect(&["0000000000000009", "000000000000000a"]).unwrap(),
-            "{number:x}"
-        );
-        assert_eq!(
-            detect(&["00000008.wal", "00000009.wal"]).unwrap(),
-            "{number}.wal"
-        );
-        assert!(
-            detect(&["LOCK", "CURRENT"])
-                .unwrap_err()
-                .contains("no file")
-        );
-        assert!(
-            detect(&["1.wal", "2.log"])
-                .unwrap_err()
-                .contains("say which")
-        );
+        assert_eq!(detect(&["0000000000000009", "000000000000000a"]).unwrap(), "{number:x}");
+        assert_eq!(detect(&["00000008.wal", "00000009.wal"]).unwrap(), "{number}.wal");
+        assert!(detect(&["LOCK", "CURRENT"]).unwrap_err().contains("no file"));
+        assert!(detect(&["1.wal", "2.log"]).unwrap_err().contains("say which"));
         assert!(detect(&[]).is_err());
         assert!(detect(&["\u{e9}\u{fc}1", "\u{e9}\u{fc}2"]).is_ok());
     }

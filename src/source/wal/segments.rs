@@ -39,10 +39,7 @@ pub(super) struct Sorted {
 impl Sorted {
     /// The greatest number, closed or not.
     pub(super) fn newest(&self) -> Option<u64> {
-        self.closed
-            .last_key_value()
-            .max(self.open.last_key_value())
-            .map(|(number, _)| *number)
+        self.closed.last_key_value().max(self.open.last_key_value()).map(|(number, _)| *number)
     }
 }
 
@@ -76,18 +73,13 @@ pub(super) fn sort<'a>(
             closed.retain(|number, _| !open.contains_key(number));
         }
         ClosedRule::Marker { suffix } => {
-            let marked: std::collections::HashSet<&[u8]> = names
-                .filter_map(|name| name.strip_suffix(suffix.as_bytes()))
-                .collect();
+            let marked: std::collections::HashSet<&[u8]> =
+                names.filter_map(|name| name.strip_suffix(suffix.as_bytes())).collect();
             let unmarked = closed.extract_if(.., |_, name| !marked.contains(name.as_slice()));
             open.extend(unmarked);
         }
     }
-    Ok(Sorted {
-        closed,
-        open,
-        others,
-    })
+    Ok(Sorted { closed, open, others })
 }
 
 fn insert(segments: &mut BTreeMap<u64, Vec<u8>>, number: u64, name: &[u8]) -> Result<(), String> {
@@ -155,23 +147,15 @@ mod tests {
         );
         assert_eq!(sorted(&["5.wal"], &rule), Ok((vec![], vec![5], 0)));
         assert_eq!(sorted(&[], &rule), Ok((vec![], vec![], 0)));
-        assert!(
-            sorted(&["5.wal", "05.wal"], &rule)
-                .unwrap_err()
-                .contains("both segment 5")
-        );
+        assert!(sorted(&["5.wal", "05.wal"], &rule).unwrap_err().contains("both segment 5"));
     }
 
     #[test]
     fn renamed_and_marked_segments() {
-        let rule = ClosedRule::Renamed {
-            open_suffix: ".partial".to_owned(),
-        };
+        let rule = ClosedRule::Renamed { open_suffix: ".partial".to_owned() };
         let names = ["1.wal", "2.wal", "3.wal.partial", "2.wal.partial"];
         assert_eq!(sorted(&names, &rule), Ok((vec![1], vec![2, 3], 0)));
-        let rule = ClosedRule::Marker {
-            suffix: ".ready".to_owned(),
-        };
+        let rule = ClosedRule::Marker { suffix: ".ready".to_owned() };
         let names = ["1.wal", "1.wal.ready", "2.wal", "3.wal", "3.wal.ready"];
         assert_eq!(sorted(&names, &rule), Ok((vec![1, 3], vec![2], 2)));
     }

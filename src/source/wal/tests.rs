@@ -24,17 +24,12 @@ impl Read {
     }
 
     fn names(&self) -> Vec<String> {
-        self.entries
-            .iter()
-            .map(|entry| entry.path.to_string())
-            .collect()
+        self.entries.iter().map(|entry| entry.path.to_string()).collect()
     }
 
     fn content(&self, name: &str) -> Vec<u8> {
         let mut entries = self.entries.iter();
-        let entry = entries
-            .find(|entry| entry.path.name() == name.as_bytes())
-            .unwrap();
+        let entry = entries.find(|entry| entry.path.name() == name.as_bytes()).unwrap();
         let mut open = self.files.open(entry).unwrap();
         assert_eq!(open.cutter().unwrap(), Cutter::Whole);
         let mut bytes = vec![0; 100];
@@ -46,9 +41,7 @@ impl Read {
 
     fn faults(&self) -> Vec<(String, Fault)> {
         let problems = self.problems.iter().chain(&self.reach.problems);
-        problems
-            .map(|problem| (problem.path.to_string(), problem.fault))
-            .collect()
+        problems.map(|problem| (problem.path.to_string(), problem.fault)).collect()
     }
 }
 
@@ -73,12 +66,7 @@ async fn end(mut cut: Box<dyn Cut>) -> Read {
     assert!(entries.is_sorted_by(|a: &Entry, b| a.path < b.path));
     let files = cut.files();
     let reach = cut.finish().await.unwrap();
-    Read {
-        entries,
-        problems,
-        files,
-        reach,
-    }
+    Read { entries, problems, files, reach }
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,10 +87,7 @@ async fn closed_segments_from_floor_to_ceiling() {
     }
     assert!(read.faults().is_empty(), "{:?}", read.faults());
     let facts = read.facts();
-    assert_eq!(
-        (facts.first, facts.last, facts.floor),
-        (Some(8), Some(11), Some(10))
-    );
+    assert_eq!((facts.first, facts.last, facts.floor), (Some(8), Some(11), Some(10)));
     assert_eq!(facts.naming.suffix, ".wal");
     assert_eq!(facts.forked_from, None);
 }
@@ -114,10 +99,7 @@ async fn a_single_segment_is_open() {
     let read = end(begin(place.path(), None).await.unwrap()).await;
     assert_eq!(read.names(), [""]);
     let facts = read.facts();
-    assert_eq!(
-        (facts.first, facts.last, facts.floor),
-        (None, None, Some(1))
-    );
+    assert_eq!((facts.first, facts.last, facts.floor), (None, None, Some(1)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,10 +107,7 @@ async fn gaps_are_named() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), &["w003", "w004", "w007", "w009", "w010"]);
     let read = end(begin(place.path(), None).await.unwrap()).await;
-    let expected = [
-        ("w005".to_owned(), Fault::Gap),
-        ("w008".to_owned(), Fault::Gap),
-    ];
+    let expected = [("w005".to_owned(), Fault::Gap), ("w008".to_owned(), Fault::Gap)];
     assert_eq!(read.faults(), expected);
     assert_eq!(read.facts().gaps, [(5, 6), (8, 8)]);
 }
@@ -145,16 +124,10 @@ async fn no_segment_and_two_of_a_number_are_errors() {
     let mut options = WalOptions::new("wal", place.path());
     options.pattern = Some(SegmentPattern::parse("seg-{number}").unwrap());
     let source = WalSource::new(options).unwrap();
-    let error = source
-        .cut(&World::still(1), None)
-        .await
-        .map(|_| ())
-        .unwrap_err();
+    let error = source.cut(&World::still(1), None).await.map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("seg-{number}"), "{error}");
     let mut options = WalOptions::new("wal", place.path());
-    options.closed = ClosedRule::Renamed {
-        open_suffix: String::new(),
-    };
+    options.closed = ClosedRule::Renamed { open_suffix: String::new() };
     assert!(matches!(WalSource::new(options), Err(Error::Option { .. })));
 }
 
@@ -170,10 +143,7 @@ async fn closed_segments_that_change_are_told() {
     assert_eq!(batch.problems.len(), 1);
     assert_eq!(batch.problems[0].fault, Fault::Rewritten);
     let times = FileTimes::new().set_modified(UNIX_EPOCH);
-    fs::File::open(path("2.wal"))
-        .unwrap()
-        .set_times(times)
-        .unwrap();
+    fs::File::open(path("2.wal")).unwrap().set_times(times).unwrap();
     fs::remove_file(path("3.wal")).unwrap();
     let read = end(cut).await;
     assert_eq!(read.faults(), [("2.wal".to_owned(), Fault::Rewritten)]);
@@ -208,11 +178,8 @@ async fn an_epoch_lasts_until_a_restore() {
     let first = end(begin(place.path(), None).await.unwrap()).await;
     let next = end(begin(place.path(), Some(&first.reach.facts)).await.unwrap()).await;
     assert_eq!(first.facts().epoch, next.facts().epoch);
-    let marker = EpochMarker {
-        epoch: Epoch([9; 16]),
-        forked_from: first.facts().epoch,
-        forked_after: 1,
-    };
+    let marker =
+        EpochMarker { epoch: Epoch([9; 16]), forked_from: first.facts().epoch, forked_after: 1 };
     let path = place.path().join(EPOCH_MARKER_NAME);
     fs::write(&path, write_epoch_marker_text(&marker)).unwrap();
     let forked = end(begin(place.path(), Some(&next.reach.facts)).await.unwrap()).await;
@@ -220,10 +187,7 @@ async fn an_epoch_lasts_until_a_restore() {
     assert_eq!(forked.facts().forked_from, Some((marker.forked_from, 1)));
     assert_eq!(forked.names(), ["", "1.wal"]);
     fs::write(&path, "epoch: nonsense\n").unwrap();
-    let error = begin(place.path(), Some(&next.reach.facts))
-        .await
-        .map(|_| ())
-        .unwrap_err();
+    let error = begin(place.path(), Some(&next.reach.facts)).await.map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("1.wal", &path).unwrap();
@@ -237,9 +201,7 @@ async fn renamed_segments_are_closed_even_the_newest() {
     write(place.path(), &["1.wal", "2.wal", "3.wal.partial"]);
     let mut options = WalOptions::new("wal", place.path());
     options.pattern = Some(SegmentPattern::parse("{number}.wal").unwrap());
-    options.closed = ClosedRule::Renamed {
-        open_suffix: ".partial".to_owned(),
-    };
+    options.closed = ClosedRule::Renamed { open_suffix: ".partial".to_owned() };
     let source = WalSource::new(options).unwrap();
     let cut = source.cut(&World::still(1), None).await.unwrap();
     fs::rename(path("3.wal.partial"), path("3.wal")).unwrap();

@@ -28,10 +28,7 @@ impl Root {
         match write_and_publish(directory, &path, parts) {
             // Someone removed the directory since we last looked, for example with the repository.
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.durable
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clear();
+                self.durable.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 self.make_durable(directory, key)?;
                 write_and_publish(directory, &path, parts)
             }
@@ -49,9 +46,7 @@ impl Root {
     fn make_durable(&self, directory: &Path, key: &Key) -> Result<(), Error> {
         let known = |directory: &Path| {
             let durable = self.durable.lock();
-            durable
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(directory)
+            durable.unwrap_or_else(PoisonError::into_inner).contains(directory)
         };
         if known(directory) {
             return Ok(());
@@ -94,10 +89,7 @@ impl Root {
     }
 
     fn remember(&self, directory: PathBuf) {
-        self.durable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(directory);
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(directory);
     }
 }
 
@@ -136,15 +128,9 @@ fn write_and_publish(directory: &Path, path: &Path, parts: &[Bytes]) -> io::Resu
     let random: [u8; 12] = (&SystemRandom as &dyn Random).array();
     let name = format!("{UNFINISHED}{}", HEXLOWER.encode(&random));
     let unfinished_path = directory.join(name);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished_path)?;
-    let mut unfinished = Unfinished {
-        path: unfinished_path,
-        published: false,
-    };
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished_path)?;
+    let mut unfinished = Unfinished { path: unfinished_path, published: false };
     write_parts(&mut file, parts)?;
     file.sync_all()?;
     drop(file);

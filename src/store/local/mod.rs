@@ -104,20 +104,12 @@ impl Root {
 
 /// Whether an error means that there is no such file: also when a directory on the way is a file.
 fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Wraps an operating-system error, which does not know the file's name.
 fn failed(action: &'static str, key: &Key, error: io::Error) -> Error {
-    Error::Failed {
-        action,
-        key: key.clone(),
-        class: Class::of_io(&error),
-        source: Box::new(error),
-    }
+    Error::Failed { action, key: key.clone(), class: Class::of_io(&error), source: Box::new(error) }
 }
 
 #[async_trait]
@@ -134,14 +126,12 @@ impl Store for LocalStore {
 
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error> {
         let key = key.clone();
-        self.blocking(move |root| root.get_range(&key, &range))
-            .await
+        self.blocking(move |root| root.get_range(&key, &range)).await
     }
 
     async fn get_tail(&self, key: &Key, length_bytes: u64) -> Result<(Bytes, u64), Error> {
         let key = key.clone();
-        self.blocking(move |root| root.get_tail(&key, length_bytes))
-            .await
+        self.blocking(move |root| root.get_tail(&key, length_bytes)).await
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Object, Error>> {
@@ -160,8 +150,7 @@ impl Store for LocalStore {
 
     async fn first(&self, prefix: &str) -> Result<Option<Object>, Error> {
         let prefix = prefix.to_owned();
-        self.blocking(move |root| root.walk(&prefix)?.next_object())
-            .await
+        self.blocking(move |root| root.walk(&prefix)?.next_object()).await
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {

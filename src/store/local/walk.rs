@@ -25,11 +25,8 @@ impl Root {
         self.check_exists()?;
         // All keys of this prefix are in the directory that the prefix names, or below it.
         let directory = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
-        let mut walk = Walk {
-            root: self.path.clone(),
-            prefix: prefix.to_owned(),
-            remaining: Vec::new(),
-        };
+        let mut walk =
+            Walk { root: self.path.clone(), prefix: prefix.to_owned(), remaining: Vec::new() };
         let is_place = directory.split_terminator('/').all(is_component);
         if is_place {
             walk.enter(directory)?;

@@ -20,9 +20,7 @@ impl S3Store {
         let payload: PutPayload = parts.iter().cloned().collect();
         let may_have_landed = AtomicBool::new(false);
         let attempt = || async {
-            let put = self
-                .client
-                .put_opts(&path, payload.clone(), PutMode::Create.into());
+            let put = self.client.put_opts(&path, payload.clone(), PutMode::Create.into());
             // Set while the request is under way, so that a timeout leaves it set.
             let in_doubt = may_have_landed.swap(true, Ordering::Relaxed);
             let outcome = put.await.map(drop).map_err(super::Failure::from);
@@ -74,11 +72,7 @@ mod tests {
 
     #[test]
     fn compares_parts_with_the_whole() {
-        let parts = [
-            Bytes::from_static(b"ab"),
-            Bytes::new(),
-            Bytes::from_static(b"c"),
-        ];
+        let parts = [Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"c")];
         assert!(is_joined(b"abc", &parts));
         for other in [&b"ab"[..], b"abcd", b"abd", b""] {
             assert!(!is_joined(other, &parts));

@@ -80,12 +80,7 @@ impl Failure {
         let after = |mark: &str| text.split_once(mark).map(|(_, after)| after);
         let status = after("status code: ").and_then(|after| after.get(..3)?.parse().ok());
         let code = after("<Code>").and_then(|after| Some(after.split_once('<')?.0.to_owned()));
-        Self {
-            status,
-            code: code.unwrap_or_default(),
-            transport: None,
-            text,
-        }
+        Self { status, code: code.unwrap_or_default(), transport: None, text }
     }
 
     /// An attempt that we gave up on.
@@ -129,10 +124,7 @@ impl Failure {
 
     /// A race with another request, which nobody has won yet.
     fn is_conflict(&self) -> bool {
-        matches!(
-            self.code.as_str(),
-            "ConditionalRequestConflict" | "OperationAborted"
-        )
+        matches!(self.code.as_str(), "ConditionalRequestConflict" | "OperationAborted")
     }
 
     /// Whether this attempt may have stored the object in spite of its failure.
@@ -188,11 +180,9 @@ impl Failure {
             return Error::Missing { key: key.clone() };
         }
         match self.advice(location) {
-            Some((true, advice)) => Error::Place {
-                place: location.url.clone(),
-                reason: advice,
-                class,
-            },
+            Some((true, advice)) => {
+                Error::Place { place: location.url.clone(), reason: advice, class }
+            }
             advice => {
                 let text = match advice {
                     Some((_, advice)) => advice,
@@ -202,10 +192,7 @@ impl Failure {
                     action,
                     key: key.clone(),
                     class,
-                    source: Box::new(Reason {
-                        text,
-                        is_out_of_range: self.status == Some(416),
-                    }),
+                    source: Box::new(Reason { text, is_out_of_range: self.status == Some(416) }),
                 }
             }
         }
@@ -213,9 +200,7 @@ impl Failure {
 
     /// Cause and remedy for what operators can mend, and whether it concerns the place as a whole.
     fn advice(&self, location: &Location) -> Option<(bool, String)> {
-        let Location {
-            bucket, endpoint, ..
-        } = location;
+        let Location { bucket, endpoint, .. } = location;
         let place = |text: String| Some((true, text));
         match self.code.as_str() {
             "NoSuchBucket" => {
@@ -296,28 +281,17 @@ mod tests {
     #[test]
     fn reads_status_and_code_back() {
         let failure = answer(403, "AccessDenied");
-        assert_eq!(
-            (failure.status, failure.code.as_str()),
-            (Some(403), "AccessDenied")
-        );
+        assert_eq!((failure.status, failure.code.as_str()), (Some(403), "AccessDenied"));
     }
 
     #[test]
     fn knows_what_may_pass() {
-        for (status, code) in [
-            (503, "SlowDown"),
-            (500, "InternalError"),
-            (429, ""),
-            (409, "OperationAborted"),
-        ] {
+        for (status, code) in
+            [(503, "SlowDown"), (500, "InternalError"), (429, ""), (409, "OperationAborted")]
+        {
             assert!(answer(status, code).may_pass(), "{status} {code}");
         }
-        for (status, code) in [
-            (403, "AccessDenied"),
-            (404, "NoSuchBucket"),
-            (412, ""),
-            (409, ""),
-        ] {
+        for (status, code) in [(403, "AccessDenied"), (404, "NoSuchBucket"), (412, ""), (409, "")] {
             assert!(!answer(status, code).may_pass(), "{status} {code}");
         }
     }

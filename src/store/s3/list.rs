@@ -26,21 +26,14 @@ struct Cursor {
 
 impl S3Store {
     pub(super) fn list_objects(&self, prefix: &str) -> BoxStream<'_, Result<Object, Error>> {
-        let start = Cursor {
-            prefix: prefix.to_owned(),
-            page_token: None,
-            last: None,
-        };
+        let start = Cursor { prefix: prefix.to_owned(), page_token: None, last: None };
         let pages = stream::try_unfold(Some(start), move |cursor| async move {
             match cursor {
                 Some(cursor) => self.next_page(cursor).await.map(Some),
                 None => Ok(None),
             }
         });
-        pages
-            .map_ok(|page| stream::iter(page).map(Ok))
-            .try_flatten()
-            .boxed()
+        pages.map_ok(|page| stream::iter(page).map(Ok)).try_flatten().boxed()
     }
 
     pub(super) async fn first_object(&self, prefix: &str) -> Result<Option<Object>, Error> {
@@ -61,9 +54,7 @@ impl S3Store {
         &self,
         mut cursor: Cursor,
     ) -> Result<(VecDeque<Object>, Option<Cursor>), Error> {
-        let page = self
-            .page(&cursor.prefix, PAGE, cursor.page_token.take())
-            .await?;
+        let page = self.page(&cursor.prefix, PAGE, cursor.page_token.take()).await?;
         let mut objects = self.objects_of(&page);
         objects.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         if let (Some(last), Some(first)) = (&cursor.last, objects.first())
@@ -82,10 +73,7 @@ impl S3Store {
         if let Some(object) = objects.last() {
             cursor.last = Some(object.key.clone());
         }
-        let next = page.page_token.map(|token| Cursor {
-            page_token: Some(token),
-            ..cursor
-        });
+        let next = page.page_token.map(|token| Cursor { page_token: Some(token), ..cursor });
         Ok((objects.into(), next))
     }
 
@@ -115,10 +103,7 @@ impl S3Store {
         let rows = page.result.objects.iter();
         rows.filter_map(|row| {
             let name = self.location.key_of(row.location.as_ref())?;
-            Some(Object {
-                key: Key::new(name),
-                size_bytes: row.size,
-            })
+            Some(Object { key: Key::new(name), size_bytes: row.size })
         })
         .collect()
     }

@@ -77,15 +77,9 @@ impl S3Store {
             } else {
                 Bytes::new()
             };
-            Ok(Fetched {
-                content,
-                range,
-                size_bytes,
-            })
+            Ok(Fetched { content, range, size_bytes })
         });
-        outcome
-            .await
-            .map_err(|failure| failure.explain("get", key, &self.location))
+        outcome.await.map_err(|failure| failure.explain("get", key, &self.location))
     }
 
     /// The object's length. Costs one HEAD: only for questions that no GET can ask.
@@ -119,9 +113,7 @@ impl Store for S3Store {
     }
 
     async fn get(&self, key: &Key, limit_bytes: u64) -> Result<Bytes, Error> {
-        let fetched = self
-            .fetch(key, limit_bytes, GetOptions::default, limit_bytes)
-            .await?;
+        let fetched = self.fetch(key, limit_bytes, GetOptions::default, limit_bytes).await?;
         if fetched.size_bytes > limit_bytes {
             return Err(Error::too_long(key, fetched.size_bytes, limit_bytes));
         }
@@ -171,10 +163,7 @@ impl Store for S3Store {
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
         let path = self.path_of("delete", key)?;
-        let outcome = self
-            .retry
-            .run(0, || async { Ok(self.client.delete(&path).await?) })
-            .await;
+        let outcome = self.retry.run(0, || async { Ok(self.client.delete(&path).await?) }).await;
         match outcome.map_err(|failure| failure.explain("delete", key, &self.location)) {
             Err(Error::Missing { .. }) => Ok(()),
             outcome => outcome,

@@ -77,9 +77,7 @@ fn allowance(transfer_bytes: u64) -> Duration {
 fn delay_after(attempts: u32) -> Duration {
     let doubled = FIRST_DELAY.saturating_mul(1 << (attempts - 1).min(20));
     let [chance] = (&SystemRandom as &dyn Random).array();
-    doubled
-        .min(LONGEST_DELAY)
-        .mul_f64(0.5 + f64::from(chance) / 512.0)
+    doubled.min(LONGEST_DELAY).mul_f64(0.5 + f64::from(chance) / 512.0)
 }
 
 #[cfg(test)]

@@ -59,10 +59,7 @@ impl Location {
         let rest = url.split_once("://").map_or("", |(_, rest)| rest);
         let (bucket, base) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() || bucket.contains(['@', ':', '?', '#', '%']) {
-            return Err(wrong(
-                url,
-                "a bucket's URL is s3://bucket or s3://bucket/prefix",
-            ));
+            return Err(wrong(url, "a bucket's URL is s3://bucket or s3://bucket/prefix"));
         }
         if bucket.ends_with("--x-s3") {
             return Err(wrong(
@@ -93,14 +90,8 @@ impl Location {
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             bucket: bucket.to_owned(),
-            base: if base.is_empty() {
-                String::new()
-            } else {
-                format!("{base}/")
-            },
-            endpoint: custom_endpoint
-                .clone()
-                .unwrap_or_else(|| "Amazon S3".to_owned()),
+            base: if base.is_empty() { String::new() } else { format!("{base}/") },
+            endpoint: custom_endpoint.clone().unwrap_or_else(|| "Amazon S3".to_owned()),
             custom_endpoint,
         })
     }
@@ -112,9 +103,7 @@ impl Location {
 
     /// The key of a name in the bucket.
     pub(super) fn key_of<'a>(&self, full_name: &'a str) -> Option<&'a str> {
-        full_name
-            .strip_prefix(&self.base)
-            .filter(|name| !name.is_empty())
+        full_name.strip_prefix(&self.base).filter(|name| !name.is_empty())
     }
 }
 
@@ -125,19 +114,14 @@ pub(super) fn build(
 ) -> Result<AmazonS3, Error> {
     let fail = |reason: &str| wrong(&location.url, reason);
     if location.custom_endpoint.is_some()
-        && !CREDENTIALS
-            .iter()
-            .any(|name| environment.contains_key(*name))
+        && !CREDENTIALS.iter().any(|name| environment.contains_key(*name))
     {
         return Err(fail(
             "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (profiles in ~/.aws \
              are not read)",
         ));
     }
-    let retries_are_ours = RetryConfig {
-        max_retries: 0,
-        ..RetryConfig::default()
-    };
+    let retries_are_ours = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&location.bucket)
         .with_retry(retries_are_ours)
@@ -214,19 +198,14 @@ fn flag(
         None => Ok(default),
         Some("true") => Ok(true),
         Some("false") => Ok(false),
-        Some(other) => Err(wrong(
-            &location.url,
-            &format!("{name} is {other:?}; it must be true or false"),
-        )),
+        Some(other) => {
+            Err(wrong(&location.url, &format!("{name} is {other:?}; it must be true or false")))
+        }
     }
 }
 
 fn wrong(url: &str, reason: &str) -> Error {
-    Error::Place {
-        place: url.to_owned(),
-        reason: reason.to_owned(),
-        class: Class::Config,
-    }
+    Error::Place { place: url.to_owned(), reason: reason.to_owned(), class: Class::Config }
 }
 
 #[cfg(test)]
@@ -246,14 +225,8 @@ mod tests {
         assert_eq!(location.key_of("a/b/packs/x"), Some("packs/x"));
         // What a console leaves to show a folder.
         assert_eq!(location.key_of("a/b"), None);
-        for url in [
-            "s3://",
-            "s3:///x",
-            "s3://b@c/x",
-            "s3://b/x?y=z",
-            "s3://b/x//y",
-            "s3://b/../c",
-        ] {
+        for url in ["s3://", "s3:///x", "s3://b@c/x", "s3://b/x?y=z", "s3://b/x//y", "s3://b/../c"]
+        {
             assert!(Location::parse(url, &environment(&[])).is_err(), "{url}");
         }
     }

@@ -49,9 +49,7 @@ fn has_xattrs(place: &Place) -> bool {
 fn modes_are_exact() {
     let place = Place::new();
     let destination = place.begin(Overwrite::Refuse);
-    for bits in [
-        0, 0o1, 0o400, 0o644, 0o777, 0o1777, 0o2755, 0o4755, 0o7777, 0o6000,
-    ] {
+    for bits in [0, 0o1, 0o400, 0o644, 0o777, 0o1777, 0o2755, 0o4755, 0o7777, 0o6000] {
         let name = format!("f{bits:o}");
         let mut entry = file(&name, 1);
         entry.mode = bits;
@@ -70,17 +68,9 @@ fn modes_are_exact() {
 fn times_are_exact() {
     let place = Place::new();
     let destination = place.begin(Overwrite::Refuse);
-    let times = [
-        (0, 0),
-        (-1, 999_999_999),
-        (-2_000_000_000, 1),
-        (7_258_118_400, 5),
-    ];
+    let times = [(0, 0), (-1, 999_999_999), (-2_000_000_000, 1), (7_258_118_400, 5)];
     for (number, (seconds, nanoseconds)) in times.into_iter().enumerate() {
-        let time = FileTime {
-            seconds,
-            nanoseconds,
-        };
+        let time = FileTime { seconds, nanoseconds };
         let mut entries = [
             file(&format!("file{number}"), 1),
             symlink(&format!("link{number}"), "nowhere"),
@@ -119,10 +109,7 @@ fn a_time_that_cannot_be_is_a_shortfall() {
 #[test]
 fn read_only_directories_are_filled_first_and_sealed_last() {
     let place = Place::new();
-    let sealed = |text: &str| Entry {
-        mode: 0o555,
-        ..directory(text)
-    };
+    let sealed = |text: &str| Entry { mode: 0o555, ..directory(text) };
     for _ in 0..2 {
         let destination = place.begin(Overwrite::Always);
         destination.directory(&sealed("")).unwrap();
@@ -147,10 +134,7 @@ fn a_resumed_restore_opens_what_it_had_sealed() {
     let place = Place::new();
     let mut closed = file("d/f", 4);
     closed.mode = 0;
-    let sealed = Entry {
-        mode: 0o500,
-        ..directory("d")
-    };
+    let sealed = Entry { mode: 0o500, ..directory("d") };
     let destination = place.begin(Overwrite::Refuse);
     destination.directory(&sealed).unwrap();
     restore_file(&destination, &closed, b"old!");
@@ -187,10 +171,7 @@ fn set_ids_survive_a_change_of_owner_or_are_dropped_aloud() {
     } else {
         assert_eq!(shortfalls.len(), 1);
         assert_eq!(shortfalls[0].what, "owner");
-        assert!(
-            shortfalls[0].detail.contains("set-user-ID"),
-            "{shortfalls:?}"
-        );
+        assert!(shortfalls[0].detail.contains("set-user-ID"), "{shortfalls:?}");
         assert_eq!(mode(place.at("f")), 0o755);
     }
 }
@@ -285,9 +266,7 @@ fn extended_attributes_come_and_go() {
     // Another owner takes from us the right to set `user.*`, unless that comes first.
     if is_root() {
         entry.user_id = SOMEONE;
-        entry
-            .xattrs
-            .push(xattr("security.capability", &capability()));
+        entry.xattrs.push(xattr("security.capability", &capability()));
         entry.xattrs.push(xattr("trusted.overlay", b"y"));
     }
     entry.mode = 0o670;
@@ -320,9 +299,7 @@ fn nothing_is_inherited_from_the_destination() {
     restore(&destination, "f", "f");
     destination.directory(&directory("d")).unwrap();
     restore(&destination, "d/f", "f");
-    destination
-        .special(&entry("fifo", Kind::Fifo, 0o600))
-        .unwrap();
+    destination.special(&entry("fifo", Kind::Fifo, 0o600)).unwrap();
     destination.seal_directory(&directory("d")).unwrap();
     finish(&destination);
     for name in ["f", "d", "d/f", "fifo"] {

@@ -123,17 +123,11 @@ fn a_torn_marker_counts_as_none_and_a_strange_one_stops() {
 
     fs::write(place.at(MARKER), "my notes on Backstay").unwrap();
     let refused = DirectoryDestination::new(place.options(Overwrite::Always)).begin();
-    assert!(
-        matches!(refused, Err(Error::Unusable { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::Unusable { .. })), "{refused:?}");
     fs::remove_file(place.at(MARKER)).unwrap();
     std::os::unix::fs::symlink(place.outside().join("secret"), place.at(MARKER)).unwrap();
     let refused = DirectoryDestination::new(place.options(Overwrite::Always)).begin();
-    assert!(
-        matches!(refused, Err(Error::InTheWay { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::InTheWay { .. })), "{refused:?}");
     place.assert_outside_untouched();
 }
 
@@ -145,10 +139,7 @@ fn never_cannot_resume_among_other_files() {
     drop(place.begin(Overwrite::Never));
     for mode in [Overwrite::Never, Overwrite::Refuse] {
         let refused = DirectoryDestination::new(place.options(mode)).begin();
-        assert!(
-            matches!(refused, Err(Error::Unusable { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(Error::Unusable { .. })), "{refused:?}");
     }
     assert!(place.begin(Overwrite::IfChanged).is_resumed());
 }
@@ -160,11 +151,7 @@ fn a_snapshot_of_an_unfinished_restore_does_not_end_ours() {
     restore(&destination, MARKER, "false");
     destination.special(&symlink(MARKER, "/")).unwrap();
     destination.directory(&directory(MARKER)).unwrap();
-    assert!(
-        fs::read_to_string(place.at(MARKER))
-            .unwrap()
-            .contains("snapshot 1")
-    );
+    assert!(fs::read_to_string(place.at(MARKER)).unwrap().contains("snapshot 1"));
     let shortfalls = destination.finish().unwrap();
     assert_eq!(shortfalls.len(), 3);
     assert!(!place.at(MARKER).exists());
@@ -175,8 +162,5 @@ fn deleting_and_never_overwriting_contradict() {
     let place = Place::new();
     let mut options = place.options(Overwrite::Never);
     options.delete = true;
-    assert!(matches!(
-        DirectoryDestination::new(options).begin(),
-        Err(Error::Unusable { .. })
-    ));
+    assert!(matches!(DirectoryDestination::new(options).begin(), Err(Error::Unusable { .. })));
 }

@@ -21,9 +21,7 @@ fn try_everything(destination: &dyn Destination, below: &str) -> Vec<Error> {
         destination.directory(&directory(&at("directory"))),
         destination.seal_directory(&directory(below)),
         destination.existing(&file(&at("secret"), 6)).map(drop),
-        destination
-            .remove_extraneous(&path(below), &BTreeSet::new())
-            .map(drop),
+        destination.remove_extraneous(&path(below), &BTreeSet::new()).map(drop),
     ]
     .into_iter()
     .filter_map(Result::err)
@@ -62,17 +60,9 @@ fn a_restored_link_is_not_followed() {
     let place = Place::new();
     let destination = place.begin(Overwrite::Refuse);
     let outside = place.outside();
-    destination
-        .special(&symlink("a", outside.to_str().unwrap()))
-        .unwrap();
-    assert!(matches!(
-        destination.create(&file("a/secret", 1)).err(),
-        Some(Error::InTheWay { .. })
-    ));
-    assert!(matches!(
-        destination.directory(&directory("a")),
-        Err(Error::InTheWay { .. })
-    ));
+    destination.special(&symlink("a", outside.to_str().unwrap())).unwrap();
+    assert!(matches!(destination.create(&file("a/secret", 1)).err(), Some(Error::InTheWay { .. })));
+    assert!(matches!(destination.directory(&directory("a")), Err(Error::InTheWay { .. })));
     place.assert_outside_untouched();
 }
 
@@ -98,10 +88,7 @@ fn if_changed_leaves_a_directory_that_was_moved_away() {
     let place = Place::new();
     let destination = place.begin(Overwrite::IfChanged);
     plant(place.outside(), place.at("a")).unwrap();
-    assert!(matches!(
-        destination.directory(&directory("a")),
-        Err(Error::InTheWay { .. })
-    ));
+    assert!(matches!(destination.directory(&directory("a")), Err(Error::InTheWay { .. })));
 }
 
 #[test]
@@ -126,9 +113,7 @@ fn a_hard_link_to_the_outside_is_not_written_through() {
 fn a_fifo_or_device_in_the_way_is_replaced_and_not_opened() {
     let place = Place::new();
     let destination = place.begin(Overwrite::Always);
-    destination
-        .special(&entry("fifo", Kind::Fifo, 0o600))
-        .unwrap();
+    destination.special(&entry("fifo", Kind::Fifo, 0o600)).unwrap();
     // Would wait for a reader forever.
     restore(&destination, "fifo", "bytes");
     assert_eq!(fs::read(place.at("fifo")).unwrap(), b"bytes");

@@ -29,10 +29,8 @@ fn only_what_is_extraneous_goes() {
     let removed = destination.remove_extraneous(&path("kept"), &BTreeSet::new());
     assert_eq!(removed.unwrap(), 1);
     finish(&destination);
-    let mut left: Vec<_> = fs::read_dir(place.root())
-        .unwrap()
-        .map(|item| item.unwrap().file_name())
-        .collect();
+    let mut left: Vec<_> =
+        fs::read_dir(place.root()).unwrap().map(|item| item.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["kept", "lost+found"]);
     place.assert_outside_untouched();

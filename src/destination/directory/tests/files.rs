@@ -26,11 +26,7 @@ fn bytes(length: u64) -> Vec<u8> {
 /// A sparse file and its bytes.
 fn sparse(name: &str, size_bytes: u64, data: &[(u64, u64)]) -> (Entry, Vec<u8>) {
     let mut entry = file(name, size_bytes);
-    entry.extents = Some(
-        data.iter()
-            .map(|&(at, length)| extent(at, length))
-            .collect(),
-    );
+    entry.extents = Some(data.iter().map(|&(at, length)| extent(at, length)).collect());
     let mut content = bytes(size_bytes);
     let mut at = 0;
     for &(start, length) in data.iter().chain([&(size_bytes, 0)]) {
@@ -50,12 +46,8 @@ fn pieces_come_in_any_order_from_any_thread() {
         for thread in 0..2 {
             let (output, content) = (&output, &content);
             scope.spawn(move || {
-                for (number, piece) in content
-                    .chunks(10_007)
-                    .enumerate()
-                    .collect::<Vec<_>>()
-                    .iter()
-                    .rev()
+                for (number, piece) in
+                    content.chunks(10_007).enumerate().collect::<Vec<_>>().iter().rev()
                 {
                     if number % 2 == thread {
                         let offset = u64::try_from(number * 10_007).unwrap();
@@ -129,24 +121,12 @@ fn sizes_change_both_ways() {
     fs::write(place.at("long"), "too long").unwrap();
     fs::write(place.at("short"), "too").unwrap();
     let destination = place.begin(Overwrite::Always);
-    destination
-        .create(&file("long", 3))
-        .unwrap()
-        .finish()
-        .unwrap();
+    destination.create(&file("long", 3)).unwrap().finish().unwrap();
     let output = destination.create(&file("short", 9)).unwrap();
     output.write_at(b" short", 3).unwrap();
     output.finish().unwrap();
-    destination
-        .create(&file("empty", 0))
-        .unwrap()
-        .finish()
-        .unwrap();
-    destination
-        .create(&file("hole", 5))
-        .unwrap()
-        .finish()
-        .unwrap();
+    destination.create(&file("empty", 0)).unwrap().finish().unwrap();
+    destination.create(&file("hole", 5)).unwrap().finish().unwrap();
     finish(&destination);
     assert_eq!(fs::read(place.at("long")).unwrap(), b"too");
     assert_eq!(fs::read(place.at("short")).unwrap(), b"too short");
@@ -238,10 +218,7 @@ fn a_full_directory_gives_way_only_to_delete() {
     let destination = place.begin(Overwrite::Always);
     restore(&destination, "empty", "file");
     let refused = destination.create(&file("d", 4)).err();
-    assert!(
-        matches!(refused, Some(Error::InTheWay { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Some(Error::InTheWay { .. })), "{refused:?}");
     finish(&destination);
     let mut options = place.options(Overwrite::Always);
     options.delete = true;

@@ -15,10 +15,7 @@ use super::*;
 use crate::entry::{Extent, FileTime, Kind, Xattr};
 
 /// A time with nanoseconds, in the past.
-const THEN: FileTime = FileTime {
-    seconds: 1_111_111_111,
-    nanoseconds: 123_456_789,
-};
+const THEN: FileTime = FileTime { seconds: 1_111_111_111, nanoseconds: 123_456_789 };
 
 /// A place to restore into, with a place beside it that must stay as it is.
 struct Place {
@@ -49,10 +46,7 @@ impl Place {
         let names: Vec<_> = fs::read_dir(self.outside()).unwrap().collect();
         assert_eq!(names.len(), 1);
         assert_eq!(fs::read(self.outside().join("secret")).unwrap(), b"secret");
-        assert_eq!(
-            fs::metadata(self.outside().join("secret")).unwrap().nlink(),
-            1
-        );
+        assert_eq!(fs::metadata(self.outside().join("secret")).unwrap().nlink(), 1);
     }
 
     fn options(&self, overwrite: Overwrite) -> Options {
@@ -109,10 +103,7 @@ fn directory(text: &str) -> Entry {
 }
 
 fn file(text: &str, size_bytes: u64) -> Entry {
-    Entry {
-        size_bytes,
-        ..entry(text, Kind::File, 0o644)
-    }
+    Entry { size_bytes, ..entry(text, Kind::File, 0o644) }
 }
 
 fn symlink(text: &str, target: &str) -> Entry {
@@ -121,17 +112,11 @@ fn symlink(text: &str, target: &str) -> Entry {
 }
 
 fn xattr(name: &str, value: &[u8]) -> Xattr {
-    Xattr {
-        name: name.as_bytes().to_vec(),
-        value: value.to_vec(),
-    }
+    Xattr { name: name.as_bytes().to_vec(), value: value.to_vec() }
 }
 
 fn extent(offset_bytes: u64, length_bytes: u64) -> Extent {
-    Extent {
-        offset_bytes,
-        length_bytes,
-    }
+    Extent { offset_bytes, length_bytes }
 }
 
 /// Writes a whole file.
