@@ -17,11 +17,13 @@ from .missing import Missing
 from .swap import swap_identifiers
 
 NAME = "source"
-RECIPE = 1
+RECIPE = 2
 SIZE_BYTES = 900 << 20
 FILES = 60_000
 LARGEST_BYTES = 2 << 20
 CHANGED_SHARE = 0.01
+# Files by which some tools are told to skip things. Kopia obeys the first by default.
+TOLD_TO_SKIP = {"CACHEDIR.TAG", ".kopiaignore", ".nobackup"}
 # Of the files that would draw the mean size further from what is wanted.
 SKIPPED_SHARE = 0.8
 
@@ -110,6 +112,8 @@ def text_files(root: Path) -> Iterator[Path]:
         directories.sort()
         for name in sorted(names):
             path = Path(directory, name)
+            if name in TOLD_TO_SKIP:
+                continue
             if path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST_BYTES:
                 yield path
 
