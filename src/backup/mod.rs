@@ -23,7 +23,6 @@ use tokio::sync::mpsc;
 
 use crate::class::Class;
 use crate::facts::Facts;
-use crate::repo::id::SessionId;
 use crate::repo::session::{PROGRAM, Session};
 use crate::repo::snapshot::{
     FactsRecord, PROBLEMS_KEPT, ProblemRecord, Snapshot, SourceRecord, ad_hoc_job, is_source_name,
@@ -293,9 +292,4 @@ impl Run<'_> {
             outcome = stages => outcome,
         }
     }
-}
-
-/// The snapshot's id, as people use it: the first 8 digits are enough until they clash.
-pub fn short_id(id: SessionId) -> String {
-    id.to_string().chars().take(8).collect()
 }

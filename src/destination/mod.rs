@@ -35,6 +35,14 @@ pub trait Destination: Send + Sync {
     /// and the mode of overwriting lets its bytes be used.
     fn existing(&self, entry: &Entry) -> Result<Option<Box<dyn Existing>>, Error>;
 
+    /// Whether files may have been there when the restore began; else nobody needs to ask.
+    fn may_hold_files(&self) -> bool {
+        true
+    }
+
+    /// Takes a file away that was begun but cannot be finished. One that is not there is no error.
+    fn discard(&self, entry: &Entry) -> Result<(), Error>;
+
     /// Whether the entry must be left alone because of what is there (mode `never`, or
     /// `if-changed` with equal size and time).
     fn skip(&self, entry: &Entry) -> Result<bool, Error>;

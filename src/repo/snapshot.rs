@@ -272,6 +272,11 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The id as people use it: its first 8 digits are enough until they clash.
+    pub fn short_id(&self) -> String {
+        self.id.to_string().chars().take(8).collect()
+    }
+
     /// The source called `name`.
     pub fn source(&self, name: &str) -> Option<&SourceRecord> {
         self.sources.iter().find(|source| source.name == name)

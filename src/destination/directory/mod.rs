@@ -192,6 +192,27 @@ impl Destination for DirectoryDestination {
         Ok(existing.map(|existing| Box::new(existing) as Box<dyn Existing>))
     }
 
+    fn may_hold_files(&self) -> bool {
+        let begun = self.shared.begun.get();
+        begun.is_none_or(|begun| {
+            begun.marker.is_resumed() || self.shared.options.overwrite != Overwrite::Refuse
+        })
+    }
+
+    fn discard(&self, entry: &Entry) -> Result<(), Error> {
+        let begun = self.shared.begun()?;
+        if marker::is_reserved(&entry.path) {
+            return Ok(());
+        }
+        let Some((parent, name)) = begun.root.parent_if_there(&entry.path)? else {
+            return Ok(());
+        };
+        match sys::unlinkat(&parent, name, sys::AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(begun.root.error("remove", &entry.path, errno)),
+        }
+    }
+
     fn skip(&self, entry: &Entry) -> Result<bool, Error> {
         let begun = self.shared.begun()?;
         let is_always_made = entry.is_directory()
