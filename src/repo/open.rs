@@ -70,8 +70,12 @@ impl Repository {
         options: InitOptions,
     ) -> Result<(Self, NewKeys), Error> {
         let place = store.place();
-        if store.first(layout::CONFIG).await?.is_some() {
-            return Err(Error::AlreadyInitialised { place });
+        match store.first(layout::CONFIG).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(Error::AlreadyInitialised { place }),
+            // The first object makes the directory.
+            Err(error) if error.class() == crate::class::Class::Missing => {}
+            Err(error) => return Err(error.into()),
         }
         let repository = RepositoryId(world.random.array());
         let content = Identity::generate();
