@@ -16,6 +16,8 @@ use crate::source::{Content, Fault, Files, Problem};
 pub(in crate::source) struct Pinned {
     pub(in crate::source) fd: Arc<OwnedFd>,
     pub(in crate::source) identity: Identity,
+    /// Where written bytes ended in a log that has its final length from birth.
+    pub(in crate::source) written_bytes: Option<u64>,
 }
 
 /// Access to pinned files; other entries are asked by name.
@@ -70,6 +72,7 @@ impl Files for PinnedFiles {
             pinned.fd,
             entry.clone(),
             &stat,
+            pinned.written_bytes,
             self.reading,
         )))
     }

@@ -197,6 +197,7 @@ impl Place {
             pinned: Pinned {
                 fd: Arc::new(fd),
                 identity,
+                written_bytes: None,
             },
             closed,
         };
