@@ -8,17 +8,21 @@
 //!   listing: whatever it names at that moment was complete before the later one;
 //! - all others get theirs from the later listing: tables are complete, logs at their longest.
 //!
-//! Growth after that is not read and is no problem.
+//! Growth after that is not read and is no problem; neither is it in a log that has its final length
+//! from birth and a hole for a tail.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::walk::Walk;
 use crate::entry::{Entry, Kind, TreePath};
-use crate::source::file::{Identity, Pinned, problem, raise_descriptor_limit, stat_fd};
+use crate::source::file::{
+    Identity, Pinned, problem, raise_descriptor_limit, stat_fd, written_bytes,
+};
 use crate::source::{Batch, Error, Fault, Problem};
 use crate::units::to_u64;
 
@@ -102,7 +106,12 @@ fn hold(walk: &Walk, listing: &Batch, files: &mut HashMap<TreePath, Pinned>) -> 
             Ok(fd) => match stat_fd(&fd) {
                 Ok(stat) if Identity::of_stat(&stat) == identity => {
                     let fd = Arc::new(fd);
-                    held.insert(entry.path.clone(), Pinned { fd, identity });
+                    let pinned = Pinned {
+                        fd,
+                        identity,
+                        written_bytes: None,
+                    };
+                    held.insert(entry.path.clone(), pinned);
                 }
                 _ => steady = false,
             },
@@ -140,7 +149,12 @@ fn all_linked(files: &HashMap<TreePath, Pinned>) -> bool {
     files.values().all(|pinned| stat_fd(&*pinned.fd).is_ok_and(|stat| stat.stx_nlink > 0))
 }
 
-fn settle(before: Batch, now: Batch, files: HashMap<TreePath, Pinned>) -> PinnedTree {
+fn settle(before: Batch, now: Batch, mut files: HashMap<TreePath, Pinned>) -> PinnedTree {
+    for entry in now.entries.iter().filter(|entry| entry.is_file()) {
+        if let Some(pinned) = files.get_mut(&entry.path) {
+            pinned.written_bytes = written_bytes(pinned.fd.as_fd(), entry.size_bytes);
+        }
+    }
     let earlier = before.entries.into_iter();
     let entries = earlier.zip(now.entries).map(|(earlier, later)| {
         let grew = later.kind == Kind::File && later.size_bytes > earlier.size_bytes;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{Advice, SeekFrom, Statx, fadvise, seek};
 use rustix::io::{Errno, pread, retry_on_intr};
 
+use super::preallocated::Preallocated;
 use super::{Marks, Owners, entry_of, problem, stat_fd, xattrs_of_fd};
 use crate::entry::{Cutter, Entry, Extent, Kind, Xattr};
 use crate::source::cutter::{self, CutterChoice};
@@ -58,6 +59,8 @@ pub(in crate::source) struct OpenFile {
     entry: Entry,
     /// Fewer blocks than bytes: it may have holes.
     sparse: bool,
+    /// For a pinned log that has its final length from birth.
+    preallocated: Option<Preallocated>,
     reading: Reading,
 }
 
@@ -71,7 +74,7 @@ impl OpenFile {
         reading: Reading,
     ) -> Self {
         let entry = entry_of(listed.path.clone(), Kind::File, stat, owners);
-        Self::pinned(fd, entry, stat, reading)
+        Self::pinned(fd, entry, stat, None, reading)
     }
 
     /// Takes a pinned descriptor and the entry as it was when it was pinned.
@@ -79,6 +82,7 @@ impl OpenFile {
         fd: Arc<OwnedFd>,
         entry: Entry,
         stat: &Statx,
+        written_bytes: Option<u64>,
         reading: Reading,
     ) -> Self {
         if entry.size_bytes >= ADVISED_BYTES {
@@ -86,7 +90,51 @@ impl OpenFile {
             let _ = fadvise(&*fd, 0, None, Advice::Sequential);
         }
         let sparse = stat.stx_blocks.saturating_mul(BLOCK_BYTES) < entry.size_bytes;
-        Self { fd, entry, sparse, reading }
+        Self {
+            fd,
+            entry,
+            sparse,
+            preallocated: written_bytes.map(Preallocated::new),
+            reading,
+        }
+    }
+
+    /// Up to where the file holds anything but zeros.
+    fn written_bytes(&self) -> u64 {
+        let size_bytes = self.entry.size_bytes;
+        let preallocated = self.preallocated.as_ref();
+        preallocated.map_or(size_bytes, |log| log.written_bytes.min(size_bytes))
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<(), Problem> {
+        let mut filled_bytes = 0;
+        while filled_bytes < buffer.len() {
+            let rest = buffer.get_mut(filled_bytes..).unwrap_or_default();
+            let place = offset_bytes + to_u64(filled_bytes);
+            match self.read_some(rest, place)? {
+                0 => {
+                    return Err(Problem {
+                        path: self.entry.path.clone(),
+                        fault: Fault::Shrunk,
+                        detail: format!("ends at byte {place} of {}", self.entry.size_bytes),
+                    });
+                }
+                read_bytes => filled_bytes += read_bytes,
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, now: &Marks) -> Option<Problem> {
+        let found = judge(self.reading.steadiness, &self.entry, now)?;
+        match &self.preallocated {
+            Some(log)
+                if now.size_bytes >= log.written_bytes && log.still_holds(self.fd.as_fd()) =>
+            {
+                None
+            }
+            _ => Some(found),
+        }
     }
 
     fn problem(&self, action: &str, errno: Errno) -> Problem {
@@ -113,24 +161,28 @@ impl Content for OpenFile {
             return Ok(None);
         }
         let size_bytes = self.entry.size_bytes;
+        let written_bytes = self.written_bytes();
         let mut extents = Vec::new();
         let mut offset_bytes = 0;
-        while offset_bytes < size_bytes {
+        while offset_bytes < written_bytes {
             let start = match seek(&*self.fd, SeekFrom::Data(offset_bytes)) {
-                Ok(start) if start < size_bytes => start,
+                Ok(start) if start < written_bytes => start,
                 // A hole up to the end.
                 Ok(_) | Err(Errno::NXIO) => break,
                 Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
                 Err(errno) => return Err(self.problem("seek data", errno)),
             };
             let end = match seek(&*self.fd, SeekFrom::Hole(start)) {
-                Ok(_) if extents.len() + 1 >= MOST_EXTENTS => size_bytes,
-                Ok(end) => end.min(size_bytes),
+                Ok(_) if extents.len() + 1 >= MOST_EXTENTS => written_bytes,
+                Ok(end) => end.min(written_bytes),
                 // Cut off meanwhile; `close` will say so.
-                Err(Errno::NXIO) => size_bytes,
+                Err(Errno::NXIO) => written_bytes,
                 Err(errno) => return Err(self.problem("seek hole", errno)),
             };
-            extents.push(Extent { offset_bytes: start, length_bytes: end.saturating_sub(start) });
+            extents.push(Extent {
+                offset_bytes: start,
+                length_bytes: end.saturating_sub(start),
+            });
             offset_bytes = end;
         }
         let dense = matches!(
@@ -160,27 +212,21 @@ impl Content for OpenFile {
     fn read_at(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem> {
         let left_bytes = self.entry.size_bytes.saturating_sub(offset_bytes);
         let wanted_bytes = to_usize(left_bytes.min(to_u64(buffer.len())));
-        let mut filled_bytes = 0;
-        while filled_bytes < wanted_bytes {
-            let rest = buffer.get_mut(filled_bytes..wanted_bytes).unwrap_or_default();
-            let place = offset_bytes + to_u64(filled_bytes);
-            match self.read_some(rest, place)? {
-                0 => {
-                    return Err(Problem {
-                        path: self.entry.path.clone(),
-                        fault: Fault::Shrunk,
-                        detail: format!("ends at byte {place} of {}", self.entry.size_bytes),
-                    });
-                }
-                read_bytes => filled_bytes += read_bytes,
-            }
+        let written_bytes = self.written_bytes().saturating_sub(offset_bytes);
+        let real_bytes = to_usize(written_bytes.min(to_u64(wanted_bytes)));
+        let wanted = buffer.get_mut(..wanted_bytes).unwrap_or_default();
+        let (real, zeros) = wanted.split_at_mut(real_bytes);
+        self.fill(real, offset_bytes)?;
+        zeros.fill(0);
+        if let Some(log) = &mut self.preallocated {
+            log.note(real, offset_bytes);
         }
         Ok(wanted_bytes)
     }
 
     fn close(self: Box<Self>) -> Option<Problem> {
         let judged = match stat_fd(&*self.fd) {
-            Ok(stat) => judge(self.reading.steadiness, &self.entry, &Marks::of_stat(&stat)),
+            Ok(stat) => self.judge(&Marks::of_stat(&stat)),
             Err(errno) => Some(self.problem("stat after reading", errno)),
         };
         if self.reading.drop_cache && self.entry.size_bytes >= ADVISED_BYTES {
@@ -197,19 +243,34 @@ pub(in crate::source) fn judge(
     before: &Entry,
     now: &Marks,
 ) -> Option<Problem> {
-    let say = |fault, detail: String| Some(Problem { path: before.path.clone(), fault, detail });
+    let say = |fault, detail: String| {
+        Some(Problem {
+            path: before.path.clone(),
+            fault,
+            detail,
+        })
+    };
     let sizes = || format!("{} to {} bytes", before.size_bytes, now.size_bytes);
     if now.size_bytes < before.size_bytes {
-        return say(Fault::Shrunk, format!("went from {} while it was read", sizes()));
+        return say(
+            Fault::Shrunk,
+            format!("went from {} while it was read", sizes()),
+        );
     }
     if now.size_bytes > before.size_bytes {
         return match steadiness {
             Steadiness::Appendable => None,
-            _ => say(Fault::Changed, format!("grew from {} while it was read", sizes())),
+            _ => say(
+                Fault::Changed,
+                format!("grew from {} while it was read", sizes()),
+            ),
         };
     }
     if now.modified != before.modified {
-        return say(Fault::Changed, "was written to while it was read".to_owned());
+        return say(
+            Fault::Changed,
+            "was written to while it was read".to_owned(),
+        );
     }
     // Gaining or losing a name touches nothing but the change time.
     let renamed = now.links != before.links;

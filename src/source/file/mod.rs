@@ -4,12 +4,14 @@
 mod beneath;
 mod content;
 mod pinned;
+mod preallocated;
 mod stat;
 mod xattr;
 
 pub(super) use beneath::Root;
 pub(super) use content::{Cutting, OpenFile, Reading, Steadiness, judge};
 pub(super) use pinned::{Pinned, PinnedFiles, raise_descriptor_limit};
+pub(super) use preallocated::written_bytes;
 pub(super) use stat::{Identity, Marks, Owners, entry_of, stat_at, stat_fd};
 pub(super) use xattr::{xattrs_of_entry, xattrs_of_fd};
 

@@ -16,6 +16,8 @@ use crate::source::{Content, Fault, Files, Problem};
 pub(in crate::source) struct Pinned {
     pub(in crate::source) fd: Arc<OwnedFd>,
     pub(in crate::source) identity: Identity,
+    /// Where written bytes ended in a log that has its final length from birth.
+    pub(in crate::source) written_bytes: Option<u64>,
 }
 
 /// Access to pinned files; other entries are asked by name.
@@ -32,7 +34,11 @@ impl PinnedFiles {
         reading: Reading,
         files: HashMap<TreePath, Pinned>,
     ) -> Self {
-        Self { root, reading, files: RwLock::new(files) }
+        Self {
+            root,
+            reading,
+            files: RwLock::new(files),
+        }
     }
 
     /// Replaces what is pinned.
@@ -62,7 +68,13 @@ impl Files for PinnedFiles {
         };
         let pinned = self.find(&entry.path).ok_or_else(unpinned)?;
         let stat = stat_fd(&*pinned.fd).map_err(|errno| problem(&entry.path, "stat", errno))?;
-        Ok(Box::new(OpenFile::pinned(pinned.fd, entry.clone(), &stat, self.reading)))
+        Ok(Box::new(OpenFile::pinned(
+            pinned.fd,
+            entry.clone(),
+            &stat,
+            pinned.written_bytes,
+            self.reading,
+        )))
     }
 }
 
@@ -72,7 +84,10 @@ pub(in crate::source) fn raise_descriptor_limit() -> Option<u64> {
     if limit.current == limit.maximum {
         return limit.current;
     }
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,

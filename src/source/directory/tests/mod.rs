@@ -1,4 +1,6 @@
-//! Directory sources on real files: order, what is left out, races, pins, odd names.
+//! Directory sources on real files: order, what is left out, odd names, deep and wide trees.
+
+mod races;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -6,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
@@ -24,7 +25,10 @@ struct Read {
 
 impl Read {
     fn paths(&self) -> Vec<String> {
-        self.entries.iter().map(|entry| entry.path.to_string()).collect()
+        self.entries
+            .iter()
+            .map(|entry| entry.path.to_string())
+            .collect()
     }
 
     fn entry(&self, path: &str) -> &Entry {
@@ -48,8 +52,12 @@ fn content(files: &dyn Files, entry: &Entry) -> Result<Vec<u8>, Problem> {
 }
 
 async fn drain(mut cut: Box<dyn Cut>) -> Read {
-    let mut read =
-        Read { entries: Vec::new(), problems: Vec::new(), excluded: 0, files: cut.files() };
+    let mut read = Read {
+        entries: Vec::new(),
+        problems: Vec::new(),
+        excluded: 0,
+        files: cut.files(),
+    };
     while let Some(batch) = cut.next().await.unwrap() {
         assert!(batch.entries.len() <= 1024);
         read.entries.extend(batch.entries);
@@ -58,7 +66,11 @@ async fn drain(mut cut: Box<dyn Cut>) -> Read {
     }
     cut.finish().await.unwrap();
     assert!(read.entries[0].path.is_root());
-    assert!(read.entries.is_sorted_by(|a, b| a.path < b.path), "{:?}", read.paths());
+    assert!(
+        read.entries.is_sorted_by(|a, b| a.path < b.path),
+        "{:?}",
+        read.paths()
+    );
     read
 }
 
@@ -93,8 +105,14 @@ async fn entries_come_in_path_order_with_all_that_is_known() {
     fs::write(place.path().join(OsStr::from_bytes(b"\xFF\xFE")), "odd").unwrap();
     let long = "n".repeat(255);
     fs::write(place.path().join(&long), "long").unwrap();
-    rustix::fs::mknodat(CWD, place.path().join("pipe"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
-        .unwrap();
+    rustix::fs::mknodat(
+        CWD,
+        place.path().join("pipe"),
+        rustix::fs::FileType::Fifo,
+        Mode::RUSR,
+        0,
+    )
+    .unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(place.path().join("socket")).unwrap();
     let read = read_with(place.path(), |_| {}).await;
     assert_eq!(
@@ -120,15 +138,29 @@ async fn entries_come_in_path_order_with_all_that_is_known() {
     assert!(read.problems.is_empty() && read.excluded == 0);
     let file = read.entry("a/b/c");
     let real = fs::metadata(place.path().join("a/b/c")).unwrap();
-    assert_eq!((file.size_bytes, file.inode, file.device), (5, real.ino(), real.dev()));
-    assert_eq!((file.mode, file.modified.seconds), (real.mode() & 0o7777, real.mtime()));
+    assert_eq!(
+        (file.size_bytes, file.inode, file.device),
+        (5, real.ino(), real.dev())
+    );
+    assert_eq!(
+        (file.mode, file.modified.seconds),
+        (real.mode() & 0o7777, real.mtime())
+    );
     assert_eq!(read.entry("b").inode, read.entry("b2").inode);
     assert_eq!(read.entry("b").links, 2);
-    assert_eq!(read.entry("link").kind, Kind::Symlink { target: b"a/z".to_vec() });
+    assert_eq!(
+        read.entry("link").kind,
+        Kind::Symlink {
+            target: b"a/z".to_vec()
+        }
+    );
     assert_eq!(read.entry("pipe").kind, Kind::Fifo);
     assert_eq!(read.entry("socket").kind, Kind::Socket);
     assert_eq!(read.content("a/b/c").unwrap(), b"a/b/c");
-    assert_eq!(content(&*read.files, read.entries.last().unwrap()).unwrap(), b"odd");
+    assert_eq!(
+        content(&*read.files, read.entries.last().unwrap()).unwrap(),
+        b"odd"
+    );
     assert_eq!(read.content(&long).unwrap(), b"long");
     assert_eq!(read.content("link").unwrap_err().fault, Fault::Changed);
 }
@@ -136,10 +168,19 @@ async fn entries_come_in_path_order_with_all_that_is_known() {
 #[tokio::test]
 async fn patterns_and_caches_are_left_out() {
     let place = tempfile::tempdir().unwrap();
-    make(place.path(), &["x.tmp", "keep.tmp", "d/y.tmp", "d/z", "build/x", "c/data", "f/data"]);
+    make(
+        place.path(),
+        &[
+            "x.tmp", "keep.tmp", "d/y.tmp", "d/z", "build/x", "c/data", "f/data",
+        ],
+    );
     let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# a comment";
     fs::write(place.path().join("c/CACHEDIR.TAG"), tag).unwrap();
-    fs::write(place.path().join("f/CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f0688").unwrap();
+    fs::write(
+        place.path().join("f/CACHEDIR.TAG"),
+        "Signature: 8a477f597d28d172789f0688",
+    )
+    .unwrap();
     let read = read_with(place.path(), |options| {
         options.exclude = ["*.tmp", "!keep.tmp", "build/"].map(str::to_owned).to_vec();
         options.exclude_caches = true;
@@ -147,12 +188,25 @@ async fn patterns_and_caches_are_left_out() {
     .await;
     assert_eq!(
         read.paths(),
-        ["", "c", "c/CACHEDIR.TAG", "d", "d/z", "f", "f/CACHEDIR.TAG", "f/data", "keep.tmp"]
+        [
+            "",
+            "c",
+            "c/CACHEDIR.TAG",
+            "d",
+            "d/z",
+            "f",
+            "f/CACHEDIR.TAG",
+            "f/data",
+            "keep.tmp"
+        ]
     );
     assert_eq!(read.excluded, 4);
     let mut options = DirectoryOptions::new("test", place.path());
     options.exclude = vec!["[".to_owned()];
-    assert!(matches!(DirectorySource::new(options), Err(Error::Option { .. })));
+    assert!(matches!(
+        DirectorySource::new(options),
+        Err(Error::Option { .. })
+    ));
 }
 
 #[tokio::test]
@@ -177,9 +231,14 @@ async fn an_emptied_source_is_refused() {
         let mut options = DirectoryOptions::new("test", place.path());
         options.previous_entries = previous_entries;
         options.allow_empty = allow_empty;
-        cut(&DirectorySource::new(options).unwrap()).await.map(|_| ())
+        cut(&DirectorySource::new(options).unwrap())
+            .await
+            .map(|_| ())
     };
-    assert!(matches!(begin(Some(3), false).await, Err(Error::Emptied { .. })));
+    assert!(matches!(
+        begin(Some(3), false).await,
+        Err(Error::Emptied { .. })
+    ));
     assert!(begin(Some(3), true).await.is_ok());
     assert!(begin(Some(2), false).await.is_ok());
     assert!(begin(None, false).await.is_ok());
@@ -187,12 +246,17 @@ async fn an_emptied_source_is_refused() {
     assert!(begin(Some(1_000), false).await.is_ok());
     let missing = DirectoryOptions::new("test", place.path().join("missing"));
     let missing = DirectorySource::new(missing).unwrap();
-    assert!(matches!(cut(&missing).await.map(|_| ()), Err(Error::Unusable { .. })));
+    assert!(matches!(
+        cut(&missing).await.map(|_| ()),
+        Err(Error::Unusable { .. })
+    ));
 }
 
 #[tokio::test]
 async fn many_names_are_sorted_on_disk() {
-    let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let place = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
     let mut expected: Vec<String> = (0..3_000_u32)
         .map(|number| format!("{:x}-{}", number.wrapping_mul(2_654_435_761), number % 7))
         .collect();
@@ -222,7 +286,11 @@ async fn deep_trees_need_few_descriptors_and_no_short_paths() {
     let read = read_with(place.path(), |_| {}).await;
     assert!(read.problems.is_empty(), "{:?}", read.problems);
     assert_eq!(read.entries.len(), 601);
-    let deepest = read.entries.iter().max_by_key(|entry| entry.path.as_bytes().len()).unwrap();
+    let deepest = read
+        .entries
+        .iter()
+        .max_by_key(|entry| entry.path.as_bytes().len())
+        .unwrap();
     assert_eq!(deepest.path.as_bytes().len(), 300 * 201 - 1);
     assert!(read.files.xattrs(deepest).is_ok());
     let file = read.entries.iter().find(|entry| entry.is_file()).unwrap();
@@ -236,11 +304,23 @@ async fn holes_are_found() {
     let sparse = File::create(place.path().join("sparse")).unwrap();
     sparse.set_len(1 << 20).unwrap();
     sparse.write_all_at(&[1; 4096], 65_536).unwrap();
-    File::create(place.path().join("hollow")).unwrap().set_len(1 << 20).unwrap();
+    File::create(place.path().join("hollow"))
+        .unwrap()
+        .set_len(1 << 20)
+        .unwrap();
     fs::write(place.path().join("dense"), vec![0; 100_000]).unwrap();
     let read = read_with(place.path(), |_| {}).await;
-    let extents = |path| read.files.open(read.entry(path)).unwrap().extents().unwrap();
-    let run = Extent { offset_bytes: 65_536, length_bytes: 4_096 };
+    let extents = |path| {
+        read.files
+            .open(read.entry(path))
+            .unwrap()
+            .extents()
+            .unwrap()
+    };
+    let run = Extent {
+        offset_bytes: 65_536,
+        length_bytes: 4_096,
+    };
     assert_eq!(extents("sparse"), Some(vec![run]));
     assert_eq!(extents("hollow"), Some(vec![]));
     assert_eq!(extents("dense"), None);
@@ -274,159 +354,12 @@ async fn attributes_are_read_through_no_link() {
     assert_eq!(names("directory"), [("user.d".to_owned(), 0)]);
     assert_eq!(names("link"), []);
     let mut open = read.files.open(read.entry("file")).unwrap();
-    assert_eq!(open.xattrs().unwrap().len(), read.files.xattrs(read.entry("file")).unwrap().len());
+    assert_eq!(
+        open.xattrs().unwrap().len(),
+        read.files.xattrs(read.entry("file")).unwrap().len()
+    );
     // Only a privileged process may set these on a link.
     if set("link", "trusted.l", b"on the link").is_ok() {
         assert_eq!(names("link"), [("trusted.l".to_owned(), 11)]);
     }
-}
-
-#[tokio::test]
-async fn what_was_swapped_since_the_listing_is_never_followed() {
-    let place = tempfile::tempdir().unwrap();
-    make(place.path(), &["file", "gone", "new", "d/inside", "shrinks", "grows", "touched"]);
-    fs::write(place.path().join("secret"), "s").unwrap();
-    let read = read_with(place.path(), |_| {}).await;
-    let path = |name: &str| place.path().join(name);
-    fs::remove_file(path("file")).unwrap();
-    symlink("secret", path("file")).unwrap();
-    fs::remove_file(path("gone")).unwrap();
-    fs::rename(path("new"), path("old")).unwrap();
-    fs::write(path("new"), "other").unwrap();
-    fs::rename(path("d"), path("real")).unwrap();
-    symlink("real", path("d")).unwrap();
-    let fault = |name| read.content(name).unwrap_err().fault;
-    assert_eq!(fault("file"), Fault::Changed);
-    assert_eq!(fault("gone"), Fault::Vanished);
-    assert_eq!(fault("new"), Fault::Changed);
-    assert_eq!(fault("d/inside"), Fault::Changed);
-    assert_eq!(read.files.xattrs(read.entry("file")).unwrap_err().fault, Fault::Changed);
-    assert_eq!(read.files.xattrs(read.entry("gone")).unwrap_err().fault, Fault::Vanished);
-
-    let open = |name| read.files.open(read.entry(name)).unwrap();
-    let mut shrinks = open("shrinks");
-    let (grows, touched) = (open("grows"), open("touched"));
-    File::options().write(true).open(path("shrinks")).unwrap().set_len(3).unwrap();
-    fs::write(path("grows"), "much longer than before").unwrap();
-    let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
-    File::open(path("touched")).unwrap().set_times(times).unwrap();
-    let mut buffer = [0; 100];
-    assert_eq!(shrinks.read_at(&mut buffer, 0).unwrap_err().fault, Fault::Shrunk);
-    assert_eq!(shrinks.close().unwrap().fault, Fault::Shrunk);
-    assert_eq!(grows.close().unwrap().fault, Fault::Changed);
-    assert_eq!(touched.close().unwrap().fault, Fault::Changed);
-    // Losing its name is no change of what was read.
-    let unlinked = open("secret");
-    fs::remove_file(path("secret")).unwrap();
-    assert_eq!(unlinked.close(), None);
-}
-
-#[tokio::test]
-async fn a_pinned_directory_is_read_as_it_was() {
-    let place = tempfile::tempdir().unwrap();
-    make(place.path(), &["table", "log", "edited", "d/deep"]);
-    let path = |name: &str| place.path().join(name);
-    let mut options = DirectoryOptions::new("test", place.path());
-    options.pin = true;
-    let cut = cut(&DirectorySource::new(options).unwrap()).await.unwrap();
-    fs::remove_file(path("table")).unwrap();
-    fs::remove_dir_all(path("d")).unwrap();
-    fs::write(path("table"), "another").unwrap();
-    let mut log = fs::read(path("log")).unwrap();
-    log.extend_from_slice(b" and more");
-    File::options().append(true).open(path("log")).unwrap().write_all_at(b"", 0).unwrap();
-    fs::write(path("late"), "late").unwrap();
-    std::io::Write::write_all(&mut File::options().append(true).open(path("log")).unwrap(), b"+")
-        .unwrap();
-    let read = drain(cut).await;
-    assert_eq!(read.paths(), ["", "d", "d/deep", "edited", "log", "table"]);
-    assert_eq!(read.content("table").unwrap(), b"table");
-    assert_eq!(read.content("d/deep").unwrap(), b"d/deep");
-    assert_eq!(read.content("log").unwrap(), b"log");
-    let edited = read.files.open(read.entry("edited")).unwrap();
-    let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
-    File::options().write(true).open(path("edited")).unwrap().write_all_at(b"E", 0).unwrap();
-    File::open(path("edited")).unwrap().set_times(times).unwrap();
-    assert_eq!(edited.close().unwrap().fault, Fault::Changed);
-}
-
-/// An engine that writes tables and then the list of them, as LSM trees do: every table that
-/// a pinned list names must be in the pinned copy and be whole.
-#[tokio::test]
-async fn a_pinned_directory_is_consistent_under_a_busy_engine() {
-    let place = tempfile::tempdir().unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    fs::write(place.path().join("MANIFEST-1"), "").unwrap();
-    let engine = std::thread::spawn({
-        let (root, stop) = (place.path().to_owned(), Arc::clone(&stop));
-        move || {
-            let mut manifest = File::options().append(true).open(root.join("MANIFEST-1")).unwrap();
-            let mut number = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
-                fs::write(root.join(format!("{number}.table")), vec![7; 10_000]).unwrap();
-                std::io::Write::write_all(&mut manifest, format!("+{number}\n").as_bytes())
-                    .unwrap();
-                if number >= 3 {
-                    let old = number - 3;
-                    let line = format!("-{old}\n");
-                    std::io::Write::write_all(&mut manifest, line.as_bytes()).unwrap();
-                    fs::remove_file(root.join(format!("{old}.table"))).unwrap();
-                }
-                number += 1;
-                // A flush now and then, not a storm of them.
-                std::thread::park_timeout(std::time::Duration::from_millis(3));
-            }
-        }
-    });
-    for _ in 0..20 {
-        let read = read_with(place.path(), |options| options.pin = true).await;
-        let manifest = String::from_utf8(read.content("MANIFEST-1").unwrap()).unwrap();
-        let mut live = std::collections::BTreeSet::new();
-        for line in manifest.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-            match line.split_at(1) {
-                ("+", number) => live.insert(number),
-                (_, number) => live.remove(number),
-            };
-        }
-        for number in live {
-            let table = read.content(&format!("{number}.table")).unwrap();
-            assert_eq!(table.len(), 10_000);
-        }
-    }
-    stop.store(true, Ordering::Relaxed);
-    engine.join().unwrap();
-}
-
-#[tokio::test]
-async fn what_comes_and_goes_during_the_walk_is_named_or_absent() {
-    let place = tempfile::tempdir().unwrap();
-    make(place.path(), &["stays/a", "stays/b"]);
-    let stop = Arc::new(AtomicBool::new(false));
-    let churn = std::thread::spawn({
-        let (root, stop) = (place.path().to_owned(), Arc::clone(&stop));
-        move || {
-            while !stop.load(Ordering::Relaxed) {
-                for number in 0..50 {
-                    let directory = root.join(format!("t{number}"));
-                    fs::create_dir(&directory).unwrap();
-                    fs::write(directory.join("x"), "x").unwrap();
-                }
-                for number in 0..50 {
-                    fs::remove_dir_all(root.join(format!("t{number}"))).unwrap();
-                }
-            }
-        }
-    });
-    for _ in 0..50 {
-        let read = read_with(place.path(), |_| {}).await;
-        assert_eq!(read.content("stays/a").unwrap(), b"stays/a");
-        for problem in &read.problems {
-            assert!(matches!(problem.fault, Fault::Vanished | Fault::Changed), "{problem}");
-        }
-        for entry in read.entries.iter().filter(|entry| entry.is_file()) {
-            drop(content(&*read.files, entry));
-        }
-    }
-    stop.store(true, Ordering::Relaxed);
-    churn.join().unwrap();
 }
