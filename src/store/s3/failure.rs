@@ -1,4 +1,4 @@
-//! What an S3 request's failure means, and what to do about it.
+//! What an S3 request's failure means: may it pass, may it have worked all the same.
 //!
 //! `object_store` keeps the status and the server's own error code in the text of its errors; they
 //! are read back from there.
@@ -9,38 +9,20 @@ use std::time::Duration;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
-use super::settings::Location;
 use crate::class::Class;
-use crate::store::{Error, Key};
 
 /// One failed attempt, taken apart.
 #[derive(Debug)]
 pub(super) struct Failure {
     /// The HTTP status, if the server answered.
-    status: Option<u16>,
+    pub(super) status: Option<u16>,
     /// The server's word for it, such as `NoSuchBucket`; else empty.
-    code: String,
+    pub(super) code: String,
     /// What happened on the way, if no answer came.
-    transport: Option<HttpErrorKind>,
+    pub(super) transport: Option<HttpErrorKind>,
     /// Everything that is known, for people.
-    text: String,
+    pub(super) text: String,
 }
-
-/// The cause inside [`Error::Failed`]: one line, with what to do.
-#[derive(Debug)]
-pub(super) struct Reason {
-    text: String,
-    /// The object has none of the bytes that were asked for.
-    pub(super) is_out_of_range: bool,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl StdError for Reason {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,7 +117,7 @@ impl Failure {
         }
     }
 
-    fn class(&self) -> Class {
+    pub(super) fn class(&self) -> Class {
         match self.code.as_str() {
             "NoSuchBucket"
             | "PermanentRedirect"
@@ -163,109 +145,14 @@ impl Failure {
     }
 
     /// Whether asking the machine itself for a credential failed: none was given.
-    fn lacks_credentials(&self) -> bool {
+    pub(super) fn lacks_credentials(&self) -> bool {
         self.text.contains("169.254.169.254")
     }
 
     /// Whether the server's certificate was not accepted.
-    fn is_distrust(&self) -> bool {
+    pub(super) fn is_distrust(&self) -> bool {
         self.text.contains("certificate")
     }
-
-    /// The error for the world outside, with the cause in one line and what to do.
-    pub(super) fn explain(self, action: &'static str, key: &Key, location: &Location) -> Error {
-        let class = self.class();
-        // A HEAD has no body, so no code: then a missing bucket looks like a missing key.
-        if class == Class::Missing {
-            return Error::Missing { key: key.clone() };
-        }
-        match self.advice(location) {
-            Some((true, advice)) => {
-                Error::Place { place: location.url.clone(), reason: advice, class }
-            }
-            advice => {
-                let text = match advice {
-                    Some((_, advice)) => advice,
-                    None => self.text.split_whitespace().collect::<Vec<_>>().join(" "),
-                };
-                Error::Failed {
-                    action,
-                    key: key.clone(),
-                    class,
-                    source: Box::new(Reason { text, is_out_of_range: self.status == Some(416) }),
-                }
-            }
-        }
-    }
-
-    /// Cause and remedy for what operators can mend, and whether it concerns the place as a whole.
-    fn advice(&self, location: &Location) -> Option<(bool, String)> {
-        let Location { bucket, endpoint, .. } = location;
-        let place = |text: String| Some((true, text));
-        match self.code.as_str() {
-            "NoSuchBucket" => {
-                return place(format!(
-                    "there is no bucket {bucket} at {endpoint}; create it, or correct the URL, \
-                     AWS_REGION or AWS_ENDPOINT_URL"
-                ));
-            }
-            "InvalidAccessKeyId" => {
-                return place(format!(
-                    "{endpoint} does not know this access key; correct AWS_ACCESS_KEY_ID"
-                ));
-            }
-            "SignatureDoesNotMatch" => {
-                return place(format!(
-                    "{endpoint} does not accept the signature; correct AWS_SECRET_ACCESS_KEY, and \
-                     make sure that no proxy changes requests"
-                ));
-            }
-            "RequestTimeTooSkewed" => {
-                return place(format!(
-                    "this machine's clock and that of {endpoint} differ by more than 15 minutes; \
-                     set this machine's clock"
-                ));
-            }
-            "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
-                return place("the session token has expired; renew AWS_SESSION_TOKEN".to_owned());
-            }
-            "PermanentRedirect" | "AuthorizationHeaderMalformed" => {
-                return place(wrong_region(bucket));
-            }
-            _ => {}
-        }
-        if self.lacks_credentials() {
-            return place(
-                "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (profiles in \
-                 ~/.aws are not read)"
-                    .to_owned(),
-            );
-        }
-        match (self.status, self.transport) {
-            (Some(401 | 403), _) => Some((
-                false,
-                format!(
-                    "{endpoint} denies it; let the credential list {bucket}, and get, put and \
-                     (for prune) delete its objects"
-                ),
-            )),
-            (None, _) if self.text.contains("redirect") => place(wrong_region(bucket)),
-            (None, Some(_)) if self.is_distrust() => place(format!(
-                "the certificate of {endpoint} is not trusted; name its authority's file in \
-                 AWS_CA_BUNDLE ({})",
-                self.text
-            )),
-            (None, Some(HttpErrorKind::Connect)) => place(format!(
-                "cannot connect to {endpoint}; check its name, port and the network ({})",
-                self.text
-            )),
-            _ => None,
-        }
-    }
-}
-
-fn wrong_region(bucket: &str) -> String {
-    format!("bucket {bucket} is in another region; set AWS_REGION to that")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! PUT was sent more than once decides what "exists already" means, so the loop is ours
 //! (`retry.rs`).
 
+mod advice;
 mod create;
 mod failure;
 mod list;
@@ -21,7 +22,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 
 use super::{Error, Key, Object, Store};
-use failure::{Failure, Reason};
+use advice::Reason;
+use failure::Failure;
 use retry::Retry;
 use settings::Location;
 
