@@ -22,14 +22,8 @@ fn stores(name: &str) -> Stores {
     let directory = tempfile::tempdir().unwrap();
     let all: Vec<(_, Arc<dyn Store>)> = vec![
         ("memory", Arc::new(MemoryStore::new())),
-        (
-            "local",
-            Arc::new(LocalStore::new(directory.path().join("repository"))),
-        ),
+        ("local", Arc::new(LocalStore::new(directory.path().join("repository")))),
         ("s3", seaweed().store(name)),
     ];
-    Stores {
-        _directory: directory,
-        all,
-    }
+    Stores { _directory: directory, all }
 }

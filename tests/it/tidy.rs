@@ -19,10 +19,7 @@ struct SourceFile {
 impl SourceFile {
     /// A planted one.
     fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 }
 
@@ -30,9 +27,8 @@ impl SourceFile {
 fn all_files() -> Vec<SourceFile> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
-    let mut directories: Vec<PathBuf> = ["src", "tests", "benches", "fuzz/fuzz_targets"]
-        .map(|name| root.join(name))
-        .into();
+    let mut directories: Vec<PathBuf> =
+        ["src", "tests", "benches", "fuzz/fuzz_targets"].map(|name| root.join(name)).into();
     while let Some(directory) = directories.pop() {
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
@@ -61,10 +57,7 @@ fn assert_none(violations: &[String]) {
 fn imports_only_fall() {
     let files = all_files();
     let map = files.iter().find(|file| file.path == "src/lib.rs").unwrap();
-    assert_none(&floors::violations(
-        &floors::Floors::parse(&map.text),
-        &files,
-    ));
+    assert_none(&floors::violations(&floors::Floors::parse(&map.text), &files));
 }
 
 #[test]

@@ -65,13 +65,13 @@ mod tests {
     fn pieces_are_split_at_borders() {
         let runs = extents(&[(10, 10), (30, 5)]);
         let data = |offset, length| data_of(&runs, offset, length).collect::<Vec<_>>();
-        assert_eq!(data(0, 10), []);
+        assert!(data(0, 10).is_empty());
         assert_eq!(data(0, 40), [10..20, 30..35]);
         assert!(data(15, 3).into_iter().eq(iter::once(0..3)));
         assert_eq!(data(15, 20), [0..5, 15..20]);
-        assert_eq!(data(20, 10), []);
+        assert!(data(20, 10).is_empty());
         assert!(data(34, 100).into_iter().eq(iter::once(0..1)));
-        assert_eq!(data(35, 100), []);
+        assert!(data(35, 100).is_empty());
         assert_eq!(data_of(&[], 0, 9).count(), 0);
     }
 

@@ -106,11 +106,7 @@ fn hold(walk: &Walk, listing: &Batch, files: &mut HashMap<TreePath, Pinned>) -> 
             Ok(fd) => match stat_fd(&fd) {
                 Ok(stat) if Identity::of_stat(&stat) == identity => {
                     let fd = Arc::new(fd);
-                    let pinned = Pinned {
-                        fd,
-                        identity,
-                        written_bytes: None,
-                    };
+                    let pinned = Pinned { fd, identity, written_bytes: None };
                     held.insert(entry.path.clone(), pinned);
                 }
                 _ => steady = false,

@@ -90,13 +90,7 @@ impl OpenFile {
             let _ = fadvise(&*fd, 0, None, Advice::Sequential);
         }
         let sparse = stat.stx_blocks.saturating_mul(BLOCK_BYTES) < entry.size_bytes;
-        Self {
-            fd,
-            entry,
-            sparse,
-            preallocated: written_bytes.map(Preallocated::new),
-            reading,
-        }
+        Self { fd, entry, sparse, preallocated: written_bytes.map(Preallocated::new), reading }
     }
 
     /// Up to where the file holds anything but zeros.
@@ -179,10 +173,7 @@ impl Content for OpenFile {
                 Err(Errno::NXIO) => written_bytes,
                 Err(errno) => return Err(self.problem("seek hole", errno)),
             };
-            extents.push(Extent {
-                offset_bytes: start,
-                length_bytes: end.saturating_sub(start),
-            });
+            extents.push(Extent { offset_bytes: start, length_bytes: end.saturating_sub(start) });
             offset_bytes = end;
         }
         let dense = matches!(
@@ -243,34 +234,19 @@ pub(in crate::source) fn judge(
     before: &Entry,
     now: &Marks,
 ) -> Option<Problem> {
-    let say = |fault, detail: String| {
-        Some(Problem {
-            path: before.path.clone(),
-            fault,
-            detail,
-        })
-    };
+    let say = |fault, detail: String| Some(Problem { path: before.path.clone(), fault, detail });
     let sizes = || format!("{} to {} bytes", before.size_bytes, now.size_bytes);
     if now.size_bytes < before.size_bytes {
-        return say(
-            Fault::Shrunk,
-            format!("went from {} while it was read", sizes()),
-        );
+        return say(Fault::Shrunk, format!("went from {} while it was read", sizes()));
     }
     if now.size_bytes > before.size_bytes {
         return match steadiness {
             Steadiness::Appendable => None,
-            _ => say(
-                Fault::Changed,
-                format!("grew from {} while it was read", sizes()),
-            ),
+            _ => say(Fault::Changed, format!("grew from {} while it was read", sizes())),
         };
     }
     if now.modified != before.modified {
-        return say(
-            Fault::Changed,
-            "was written to while it was read".to_owned(),
-        );
+        return say(Fault::Changed, "was written to while it was read".to_owned());
     }
     // Gaining or losing a name touches nothing but the change time.
     let renamed = now.links != before.links;

@@ -34,11 +34,7 @@ impl PinnedFiles {
         reading: Reading,
         files: HashMap<TreePath, Pinned>,
     ) -> Self {
-        Self {
-            root,
-            reading,
-            files: RwLock::new(files),
-        }
+        Self { root, reading, files: RwLock::new(files) }
     }
 
     /// Replaces what is pinned.
@@ -84,10 +80,7 @@ pub(in crate::source) fn raise_descriptor_limit() -> Option<u64> {
     if limit.current == limit.maximum {
         return limit.current;
     }
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,

@@ -82,10 +82,7 @@ struct Seen {
 
 impl Preallocated {
     pub(in crate::source) fn new(written_bytes: u64) -> Self {
-        Self {
-            written_bytes,
-            reads: Vec::new(),
-        }
+        Self { written_bytes, reads: Vec::new() }
     }
 
     /// Remembers what was read.

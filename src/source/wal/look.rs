@@ -114,11 +114,8 @@ impl Place {
     pub(super) fn look(&self, held: &Held) -> Result<Look, Error> {
         let names = list(&self.root).map_err(|errno| failed(&self.options, "list", errno))?;
         let names = names.iter().map(Vec::as_slice);
-        let sorted =
-            sort(names, &self.pattern, &self.options.closed).map_err(|reason| Error::Option {
-                name: self.options.name.clone(),
-                reason,
-            })?;
+        let sorted = sort(names, &self.pattern, &self.options.closed)
+            .map_err(|reason| Error::Option { name: self.options.name.clone(), reason })?;
         if sorted.newest().is_none() {
             let reason = format!(
                 "no file in it is a segment named {}: wrong directory or pattern?",
@@ -126,11 +123,7 @@ impl Place {
             );
             return Err(unusable(&self.options, reason));
         }
-        let mut look = Look {
-            held: held.clone(),
-            problems: Vec::new(),
-            sorted: Sorted::default(),
-        };
+        let mut look = Look { held: held.clone(), problems: Vec::new(), sorted: Sorted::default() };
         self.make_room(to_u64(sorted.closed.len() + sorted.open.len()))?;
         for (number, name) in &sorted.closed {
             self.hold(&mut look, *number, name, true)?;
@@ -194,11 +187,7 @@ impl Place {
         }
         let segment = Segment {
             name: name.to_vec(),
-            pinned: Pinned {
-                fd: Arc::new(fd),
-                identity,
-                written_bytes: None,
-            },
+            pinned: Pinned { fd: Arc::new(fd), identity, written_bytes: None },
             closed,
         };
         look.held.insert(number, segment);
@@ -216,12 +205,7 @@ impl Place {
     /// The directory's own entry.
     pub(super) fn root_entry(&self) -> Result<Entry, Error> {
         let stat = stat_fd(self.root.fd()).map_err(|errno| failed(&self.options, "stat", errno))?;
-        Ok(entry_of(
-            TreePath::root(),
-            Kind::Directory,
-            &stat,
-            &self.owners,
-        ))
+        Ok(entry_of(TreePath::root(), Kind::Directory, &stat, &self.owners))
     }
 
     /// A segment's entry as it is now.
@@ -236,26 +220,17 @@ impl Place {
 
 /// Compares a closed segment with what stands under its name now.
 fn compare(entry: &Entry, stat: &rustix::fs::Statx) -> Option<Problem> {
-    let rewritten = |detail: String| Problem {
-        path: entry.path.clone(),
-        fault: Fault::Rewritten,
-        detail,
-    };
+    let rewritten =
+        |detail: String| Problem { path: entry.path.clone(), fault: Fault::Rewritten, detail };
     if Identity::of_stat(stat) != Identity::of_entry(entry) {
-        return Some(rewritten(
-            "another file took the place of this closed segment".to_owned(),
-        ));
+        return Some(rewritten("another file took the place of this closed segment".to_owned()));
     }
     let change = judge(Steadiness::Content, entry, &Marks::of_stat(stat))?;
     Some(rewritten(change.detail))
 }
 
 fn unusable(options: &WalOptions, reason: String) -> Error {
-    Error::Unusable {
-        name: options.name.clone(),
-        path: options.path.clone(),
-        reason,
-    }
+    Error::Unusable { name: options.name.clone(), path: options.path.clone(), reason }
 }
 
 fn failed(options: &WalOptions, action: &'static str, errno: Errno) -> Error {

@@ -35,11 +35,9 @@ impl Failure {
             return Error::Missing { key: key.clone() };
         }
         match self.advice(location) {
-            Some((true, advice)) => Error::Place {
-                place: location.url.clone(),
-                reason: advice,
-                class,
-            },
+            Some((true, advice)) => {
+                Error::Place { place: location.url.clone(), reason: advice, class }
+            }
             advice => {
                 let text = match advice {
                     Some((_, advice)) => advice,
@@ -49,10 +47,7 @@ impl Failure {
                     action,
                     key: key.clone(),
                     class,
-                    source: Box::new(Reason {
-                        text,
-                        is_out_of_range: self.status == Some(416),
-                    }),
+                    source: Box::new(Reason { text, is_out_of_range: self.status == Some(416) }),
                 }
             }
         }
@@ -60,9 +55,7 @@ impl Failure {
 
     /// Cause and remedy for what operators can mend, and whether it concerns the place as a whole.
     fn advice(&self, location: &Location) -> Option<(bool, String)> {
-        let Location {
-            bucket, endpoint, ..
-        } = location;
+        let Location { bucket, endpoint, .. } = location;
         let place = |text: String| Some((true, text));
         match self.code.as_str() {
             "NoSuchBucket" => {

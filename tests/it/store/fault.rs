@@ -11,10 +11,9 @@ use crate::support::fault::{FailAfter, Fault};
 #[tokio::test]
 async fn fails_before_and_after() {
     let key = Key::new("a");
-    for (fault, landed) in [
-        (Fault::Before(Class::Transient), false),
-        (Fault::After(Class::Transient), true),
-    ] {
+    for (fault, landed) in
+        [(Fault::Before(Class::Transient), false), (Fault::After(Class::Transient), true)]
+    {
         let store = FailAfter::once(Arc::new(MemoryStore::new()), 1, fault);
         assert_eq!(store.first("").await.unwrap(), None);
         let error = store.create(&key, vec![]).await.unwrap_err();

@@ -24,16 +24,7 @@ async fn a_missing_directory_is_no_empty_repository() {
         store.delete(&key).await.unwrap_err(),
     ];
     for error in errors {
-        assert!(
-            matches!(
-                error,
-                Error::Place {
-                    class: Class::Missing,
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Place { class: Class::Missing, .. }), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("not a repository directory"), "{text}");
     }
@@ -45,10 +36,7 @@ async fn a_missing_directory_is_no_empty_repository() {
 async fn makes_no_directory_above_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let store = LocalStore::new(directory.path().join("not-mounted/repository"));
-    let error = store
-        .create(&Key::new("config"), content())
-        .await
-        .unwrap_err();
+    let error = store.create(&Key::new("config"), content()).await.unwrap_err();
     assert_eq!(error.class(), Class::Config, "{error}");
     assert!(!directory.path().join("not-mounted").exists());
 }
@@ -60,10 +48,7 @@ async fn a_file_is_no_repository() {
     fs::write(&file, "x").unwrap();
     for root in [file.clone(), file.join("below")] {
         let store = LocalStore::new(root);
-        let error = store
-            .create(&Key::new("config"), content())
-            .await
-            .unwrap_err();
+        let error = store.create(&Key::new("config"), content()).await.unwrap_err();
         assert_eq!(error.class(), Class::Config, "{error}");
     }
     let error = LocalStore::new(file).first("").await.unwrap_err();
@@ -75,15 +60,9 @@ async fn keeps_objects_to_their_owner() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("repository");
     let store = LocalStore::new(&root);
-    store
-        .create(&Key::new("packs/0a/1"), content())
-        .await
-        .unwrap();
+    store.create(&Key::new("packs/0a/1"), content()).await.unwrap();
     let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(
-        (mode(""), mode("packs"), mode("packs/0a")),
-        (0o700, 0o700, 0o700)
-    );
+    assert_eq!((mode(""), mode("packs"), mode("packs/0a")), (0o700, 0o700, 0o700));
     assert_eq!(mode("packs/0a/1"), 0o600);
 }
 
@@ -119,14 +98,8 @@ async fn makes_directories_again_that_someone_removed() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("repository");
     let store = LocalStore::new(&root);
-    store
-        .create(&Key::new("packs/0a/1"), content())
-        .await
-        .unwrap();
+    store.create(&Key::new("packs/0a/1"), content()).await.unwrap();
     fs::remove_dir_all(root.join("packs")).unwrap();
-    store
-        .create(&Key::new("packs/0a/2"), content())
-        .await
-        .unwrap();
+    store.create(&Key::new("packs/0a/2"), content()).await.unwrap();
     assert_eq!(store.get(&Key::new("packs/0a/2"), 1).await.unwrap(), "x");
 }

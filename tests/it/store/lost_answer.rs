@@ -35,9 +35,7 @@ async fn serve(steps: Vec<Step>) -> (Arc<dyn Store>, JoinHandle<Vec<String>>) {
             }
             methods.push(head.split(' ').next().unwrap().to_owned());
             let head = head.to_ascii_lowercase();
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "));
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length: usize = length.map_or(0, |length| length.parse().unwrap());
             connection.read_exact(&mut vec![0; length]).await.unwrap();
             if let Step::Answer(status, body) = step {
@@ -75,10 +73,7 @@ const EXISTS: Step = Step::Answer(412, "<Error><Code>PreconditionFailed</Code></
 
 #[tokio::test]
 async fn a_repeated_put_that_meets_itself_has_succeeded() {
-    for first in [
-        Step::HangUp,
-        Step::Answer(500, "<Error><Code>InternalError</Code></Error>"),
-    ] {
+    for first in [Step::HangUp, Step::Answer(500, "<Error><Code>InternalError</Code></Error>")] {
         let (outcome, methods) = create(vec![first, EXISTS, Step::Answer(200, "mine")]).await;
         outcome.unwrap();
         assert_eq!(methods, ["PUT", "PUT", "GET"]);
@@ -102,10 +97,7 @@ async fn a_first_put_that_meets_its_likeness_has_lost_without_a_look() {
 
 #[tokio::test]
 async fn an_undecided_race_is_run_again() {
-    let undecided = Step::Answer(
-        409,
-        "<Error><Code>ConditionalRequestConflict</Code></Error>",
-    );
+    let undecided = Step::Answer(409, "<Error><Code>ConditionalRequestConflict</Code></Error>");
     let (outcome, methods) = create(vec![undecided, Step::Answer(200, "")]).await;
     outcome.unwrap();
     assert_eq!(methods, ["PUT", "PUT"]);
@@ -116,18 +108,8 @@ async fn says_what_is_wrong_and_what_to_do() {
     for (status, code, class, word) in [
         (404, "NoSuchBucket", Class::Config, "no bucket bucket"),
         (403, "AccessDenied", Class::Denied, "denies"),
-        (
-            403,
-            "InvalidAccessKeyId",
-            Class::Denied,
-            "AWS_ACCESS_KEY_ID",
-        ),
-        (
-            403,
-            "SignatureDoesNotMatch",
-            Class::Denied,
-            "AWS_SECRET_ACCESS_KEY",
-        ),
+        (403, "InvalidAccessKeyId", Class::Denied, "AWS_ACCESS_KEY_ID"),
+        (403, "SignatureDoesNotMatch", Class::Denied, "AWS_SECRET_ACCESS_KEY"),
         (403, "RequestTimeTooSkewed", Class::Config, "clock"),
         (301, "PermanentRedirect", Class::Config, "AWS_REGION"),
         (507, "XMinioStorageFull", Class::Full, "507"),

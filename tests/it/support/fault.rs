@@ -57,33 +57,17 @@ pub struct FailAfter {
 impl FailAfter {
     /// Fails as `script` says.
     pub fn scripted(inner: Arc<dyn Store>, script: Script) -> Self {
-        Self {
-            inner,
-            script,
-            calls: Arc::default(),
-        }
+        Self { inner, script, calls: Arc::default() }
     }
 
     /// Does `calls` calls, then nothing any more.
     pub fn kill(inner: Arc<dyn Store>, calls: usize) -> Self {
-        Self::scripted(
-            inner,
-            Script {
-                faults: Vec::new(),
-                killed_from: Some(calls),
-            },
-        )
+        Self::scripted(inner, Script { faults: Vec::new(), killed_from: Some(calls) })
     }
 
     /// Fails one call, counted from 0.
     pub fn once(inner: Arc<dyn Store>, call: usize, fault: Fault) -> Self {
-        Self::scripted(
-            inner,
-            Script {
-                faults: vec![(call, fault)],
-                killed_from: None,
-            },
-        )
+        Self::scripted(inner, Script { faults: vec![(call, fault)], killed_from: None })
     }
 
     /// The store underneath, which works.
@@ -100,10 +84,7 @@ impl FailAfter {
     fn fate(&self, method: &'static str, key: &str) -> Option<Fault> {
         let mut calls = self.calls.lock().unwrap();
         let number = calls.len();
-        calls.push(Call {
-            method,
-            key: key.to_owned(),
-        });
+        calls.push(Call { method, key: key.to_owned() });
         if self.script.killed_from.is_some_and(|from| number >= from) {
             return Some(Fault::Before(Class::Interrupted));
         }
@@ -129,30 +110,22 @@ impl FailAfter {
 }
 
 fn scripted(action: &'static str, key: &str, class: Class) -> Error {
-    Error::Failed {
-        action,
-        key: Key::new(key),
-        class,
-        source: "the test's script says so".into(),
-    }
+    Error::Failed { action, key: Key::new(key), class, source: "the test's script says so".into() }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for FailAfter {
     async fn create(&self, key: &Key, parts: Vec<Bytes>) -> Result<(), Error> {
-        self.with_fate("create", key.as_str(), self.inner.create(key, parts))
-            .await
+        self.with_fate("create", key.as_str(), self.inner.create(key, parts)).await
     }
 
     async fn get(&self, key: &Key, limit_bytes: u64) -> Result<Bytes, Error> {
-        self.with_fate("get", key.as_str(), self.inner.get(key, limit_bytes))
-            .await
+        self.with_fate("get", key.as_str(), self.inner.get(key, limit_bytes)).await
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, Error> {
-        self.with_fate("get_range", key.as_str(), self.inner.get_range(key, range))
-            .await
+        self.with_fate("get_range", key.as_str(), self.inner.get_range(key, range)).await
     }
 
     async fn get_tail(&self, key: &Key, length_bytes: u64) -> Result<(Bytes, u64), Error> {
@@ -177,13 +150,11 @@ impl Store for FailAfter {
     }
 
     async fn first(&self, prefix: &str) -> Result<Option<Object>, Error> {
-        self.with_fate("first", prefix, self.inner.first(prefix))
-            .await
+        self.with_fate("first", prefix, self.inner.first(prefix)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
-        self.with_fate("delete", key.as_str(), self.inner.delete(key))
-            .await
+        self.with_fate("delete", key.as_str(), self.inner.delete(key)).await
     }
 
     fn place(&self) -> String {

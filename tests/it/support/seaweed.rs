@@ -50,10 +50,7 @@ impl Seaweed {
     /// The variables that let a client in.
     pub fn environment(&self) -> BTreeMap<String, String> {
         [
-            (
-                "AWS_ENDPOINT_URL",
-                format!("http://{}", self.endpoint).as_str(),
-            ),
+            ("AWS_ENDPOINT_URL", format!("http://{}", self.endpoint).as_str()),
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
             ("AWS_REGION", "us-east-1"),
@@ -86,12 +83,7 @@ impl Seaweed {
             .args(["-c", SUPERVISOR, "supervisor"])
             .args([&directory, &tool("weed")])
             .args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
-            .args([
-                "-filer",
-                "-s3",
-                "-volume.max=20",
-                "-master.volumeSizeLimitMB=256",
-            ])
+            .args(["-filer", "-s3", "-volume.max=20", "-master.volumeSizeLimitMB=256"])
             .arg(format!("-dir={}", directory.display()))
             .arg(format!("-s3.config={}", config.display()))
             .args([
@@ -116,10 +108,7 @@ impl Seaweed {
             request(address(filer), "POST", &format!("/buckets/{BUCKET}/"))
                 .is_some_and(|status| status < 300)
         });
-        Self {
-            endpoint: address(s3),
-            _supervisor: supervisor,
-        }
+        Self { endpoint: address(s3), _supervisor: supervisor }
     }
 }
 
@@ -130,9 +119,7 @@ fn free_ports() -> [u16; 4] {
     while ports.len() < 4 {
         let first = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = first.local_addr().unwrap().port();
-        let second = port
-            .checked_add(1)
-            .map(|next| TcpListener::bind(("127.0.0.1", next)));
+        let second = port.checked_add(1).map(|next| TcpListener::bind(("127.0.0.1", next)));
         if let Some(Ok(second)) = second {
             ports.push(port);
             held.push((first, second));
@@ -144,9 +131,7 @@ fn free_ports() -> [u16; 4] {
 /// The status of one HTTP request without a body; none if nobody answers.
 fn request(address: SocketAddr, method: &str, path: &str) -> Option<u16> {
     let mut connection = TcpStream::connect(address).ok()?;
-    connection
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .ok()?;
+    connection.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(
         connection,
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -21,11 +21,7 @@ pub fn code_of(text: &str) -> String {
         }
         let is_code = matches!(inside, Inside::Code) && taken == next.len_utf8() && next != '"';
         for taken_char in rest[..taken].chars() {
-            code.push(if is_code || taken_char == '\n' {
-                taken_char
-            } else {
-                ' '
-            });
+            code.push(if is_code || taken_char == '\n' { taken_char } else { ' ' });
         }
         rest = &rest[taken..];
     }
@@ -79,16 +75,11 @@ fn character(rest: &str) -> Option<(usize, Option<Inside>)> {
     let content = rest.strip_prefix('\'')?;
     let length = if content.starts_with('\\') {
         let escaped = content.char_indices().nth(2)?.0;
-        escaped
-            + content[escaped - 1..]
-                .find('\'')
-                .map_or(0, |end| end.saturating_sub(1))
+        escaped + content[escaped - 1..].find('\'').map_or(0, |end| end.saturating_sub(1))
     } else {
         content.chars().next()?.len_utf8()
     };
-    content[length..]
-        .starts_with('\'')
-        .then_some((length + 2, None))
+    content[length..].starts_with('\'').then_some((length + 2, None))
 }
 
 /// The places in `code` where `word` stands by itself.
@@ -114,10 +105,7 @@ fn blanks_what_is_no_code() {
         ("a /* b /* c */ d */ e", "a                   e"),
         ("f(\"a\\\"b{\") + g", "f(       ) + g"),
         ("r#\"a\"b\"# x", "         x"),
-        (
-            "('{', '\\'', '\\\\', 'a') <'a>",
-            "(   ,     ,     ,    ) <'a>",
-        ),
+        ("('{', '\\'', '\\\\', 'a') <'a>", "(   ,     ,     ,    ) <'a>"),
         ("for_r\"x\" y", "for_r    y"),
     ] {
         assert_eq!(code_of(text), expected, "{text}");

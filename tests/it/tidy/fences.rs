@@ -39,26 +39,14 @@ pub fn violations(files: &[SourceFile]) -> Vec<String> {
 fn finds_planted_words() {
     for (path, text, is_wrong) in [
         ("src/repo/pack.rs", "use object_store::path::Path;", true),
-        (
-            "src/store/s3/mod.rs",
-            "use object_store::path::Path;",
-            false,
-        ),
+        ("src/store/s3/mod.rs", "use object_store::path::Path;", false),
         ("src/repo/pack.rs", "// unlike object_store", false),
         ("src/daemon/mod.rs", "#[derive(clap::Args)]", true),
         ("src/cli/mod.rs", "#[derive(clap::Args)]", false),
         ("src/check.rs", "let now = jiff::Timestamp::now();", true),
-        (
-            "src/check.rs",
-            "let start = std::time::Instant::now();",
-            true,
-        ),
+        ("src/check.rs", "let start = std::time::Instant::now();", true),
         ("src/world/clock.rs", "Timestamp::now()", false),
-        (
-            "src/source/directory.rs",
-            "tokio::task::spawn_blocking(walk)",
-            true,
-        ),
+        ("src/source/directory.rs", "tokio::task::spawn_blocking(walk)", true),
         ("tests/it/store.rs", "Instant::now()", false),
     ] {
         let found = violations(&[SourceFile::new(path, text)]);

@@ -10,12 +10,7 @@ const MOST_FUNCTION_LINES: usize = 70;
 pub fn without_a_word(files: &[SourceFile]) -> Vec<String> {
     let silent = files.iter().filter(|file| !file.text.starts_with("//! "));
     silent
-        .map(|file| {
-            format!(
-                "{} must open with `//!`: what lives here, and why",
-                file.path
-            )
-        })
+        .map(|file| format!("{} must open with `//!`: what lives here, and why", file.path))
         .collect()
 }
 
@@ -25,10 +20,7 @@ pub fn too_long(files: &[SourceFile]) -> Vec<String> {
     for file in files {
         let lines = file.text.lines().count();
         if lines > MOST_LINES {
-            violations.push(format!(
-                "{}: {lines} lines, {MOST_LINES} at most",
-                file.path
-            ));
+            violations.push(format!("{}: {lines} lines, {MOST_LINES} at most", file.path));
         }
         let code = code_of(&file.text);
         for start in words(&code, "fn") {
@@ -88,17 +80,13 @@ pub fn forgotten(files: &[SourceFile]) -> Vec<String> {
         })
     };
     let forgotten = files.iter().filter(|file| !is_declared(file));
-    forgotten
-        .map(|file| format!("{} is in no module: no `mod` names it", file.path))
-        .collect()
+    forgotten.map(|file| format!("{} is in no module: no `mod` names it", file.path)).collect()
 }
 
 /// Where a file's `mod` may stand, and its name; none for the roots of binaries, libraries, tests
 /// and benchmarks.
 fn declared_in(path: &str) -> Option<(Vec<String>, String)> {
-    let inner = path
-        .strip_suffix("/mod.rs")
-        .or_else(|| path.strip_suffix(".rs"))?;
+    let inner = path.strip_suffix("/mod.rs").or_else(|| path.strip_suffix(".rs"))?;
     let (directory, name) = inner.rsplit_once('/')?;
     let is_root = match directory {
         "src" => matches!(name, "lib" | "main"),
@@ -128,22 +116,10 @@ fn finds_planted_lengths() {
     for (text, is_wrong) in [
         (format!("fn a() {{\n{}}}\n", lines(70)), false),
         (format!("fn a() {{\n{}}}\n", lines(71)), true),
-        (
-            format!("fn a(\n    x: [u8; 4],\n) -> fn(u8) {{\n{}}}\n", lines(71)),
-            true,
-        ),
+        (format!("fn a(\n    x: [u8; 4],\n) -> fn(u8) {{\n{}}}\n", lines(71)), true),
         (format!("fn a();\nfn b() {{\n{}}}\n", lines(40)), false),
-        (
-            format!("struct A {{ f: fn(u8) }}\nimpl A {{\n{}}}\n", lines(90)),
-            false,
-        ),
-        (
-            format!(
-                "fn a() {{\n // {{\n \"{{\";\n}}\nstatic B: C = {{\n{}}}",
-                lines(90)
-            ),
-            false,
-        ),
+        (format!("struct A {{ f: fn(u8) }}\nimpl A {{\n{}}}\n", lines(90)), false),
+        (format!("fn a() {{\n // {{\n \"{{\";\n}}\nstatic B: C = {{\n{}}}", lines(90)), false),
     ] {
         let found = too_long(&[SourceFile::new("src/a.rs", &text)]);
         assert_eq!(!found.is_empty(), is_wrong, "{text}");
@@ -165,16 +141,6 @@ fn finds_forgotten_modules() {
         SourceFile::new("benches/scan.rs", ""),
     ];
     let found = forgotten(&files);
-    let paths: Vec<_> = found
-        .iter()
-        .map(|text| text.split(' ').next().unwrap())
-        .collect();
-    assert_eq!(
-        paths,
-        [
-            "src/store/inline.rs",
-            "src/lost.rs",
-            "tests/it/store/gone.rs"
-        ]
-    );
+    let paths: Vec<_> = found.iter().map(|text| text.split(' ').next().unwrap()).collect();
+    assert_eq!(paths, ["src/store/inline.rs", "src/lost.rs", "tests/it/store/gone.rs"]);
 }

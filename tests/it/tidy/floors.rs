@@ -30,10 +30,7 @@ impl Floors {
             let names = modules.split('`').skip(1).step_by(2);
             named.extend(names.map(|name| (name.to_owned(), number)));
         }
-        assert!(
-            named.len() > 5 && verbs > 0,
-            "src/lib.rs has lost its table"
-        );
+        assert!(named.len() > 5 && verbs > 0, "src/lib.rs has lost its table");
         Self { named, verbs }
     }
 
@@ -44,10 +41,8 @@ impl Floors {
 
 /// Every import that rises or stays on its floor, and every folder that the table lacks.
 pub fn violations(floors: &Floors, files: &[SourceFile]) -> Vec<String> {
-    let inside: Vec<_> = files
-        .iter()
-        .filter_map(|file| Some((file, module_path(&file.path)?)))
-        .collect();
+    let inside: Vec<_> =
+        files.iter().filter_map(|file| Some((file, module_path(&file.path)?))).collect();
     let known: BTreeSet<&str> = inside.iter().map(|(_, path)| path[0].as_str()).collect();
     let mut violations = BTreeSet::new();
     for (file, path) in &inside {
@@ -118,9 +113,7 @@ fn heads(path: &str) -> Vec<String> {
         }
     }
     let names = members.iter();
-    names
-        .map(|member| identifier(member.trim_start_matches(',')))
-        .collect()
+    names.map(|member| identifier(member.trim_start_matches(','))).collect()
 }
 
 fn identifier(text: &str) -> String {
@@ -158,16 +151,8 @@ fn finds_planted_imports() {
         ("src/store/s3.rs", "use super::super::repo::Pack;", true),
         ("src/store/s3.rs", "use super::repo::Pack;", false),
         ("src/store/s3.rs", "// use crate::repo::Pack;", false),
-        (
-            "src/repo/pack.rs",
-            "use crate::{class::Class, source::Cut};",
-            true,
-        ),
-        (
-            "src/repo/pack.rs",
-            "use crate::{class::Class, store::{A, source}};",
-            false,
-        ),
+        ("src/repo/pack.rs", "use crate::{class::Class, source::Cut};", true),
+        ("src/repo/pack.rs", "use crate::{class::Class, store::{A, source}};", false),
         ("src/repo/pack.rs", "use crate::repo::index;", false),
         ("src/backup.rs", "use crate::{repo, source};", false),
         // A verb that the table does not name stands with the verbs.
@@ -176,10 +161,8 @@ fn finds_planted_imports() {
         ("src/main.rs", "use crate::cli::run;", false),
         ("src/strange/mod.rs", "", true),
     ] {
-        let mut files: Vec<_> = others
-            .iter()
-            .map(|name| SourceFile::new(&format!("src/{name}"), ""))
-            .collect();
+        let mut files: Vec<_> =
+            others.iter().map(|name| SourceFile::new(&format!("src/{name}"), "")).collect();
         files.push(SourceFile::new(path, text));
         let found = violations(&floors, &files);
         assert_eq!(!found.is_empty(), is_wrong, "{path}: {text}: {found:?}");

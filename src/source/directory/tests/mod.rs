@@ -25,10 +25,7 @@ struct Read {
 
 impl Read {
     fn paths(&self) -> Vec<String> {
-        self.entries
-            .iter()
-            .map(|entry| entry.path.to_string())
-            .collect()
+        self.entries.iter().map(|entry| entry.path.to_string()).collect()
     }
 
     fn entry(&self, path: &str) -> &Entry {
@@ -52,12 +49,8 @@ fn content(files: &dyn Files, entry: &Entry) -> Result<Vec<u8>, Problem> {
 }
 
 async fn drain(mut cut: Box<dyn Cut>) -> Read {
-    let mut read = Read {
-        entries: Vec::new(),
-        problems: Vec::new(),
-        excluded: 0,
-        files: cut.files(),
-    };
+    let mut read =
+        Read { entries: Vec::new(), problems: Vec::new(), excluded: 0, files: cut.files() };
     while let Some(batch) = cut.next().await.unwrap() {
         assert!(batch.entries.len() <= 1024);
         read.entries.extend(batch.entries);
@@ -66,11 +59,7 @@ async fn drain(mut cut: Box<dyn Cut>) -> Read {
     }
     cut.finish().await.unwrap();
     assert!(read.entries[0].path.is_root());
-    assert!(
-        read.entries.is_sorted_by(|a, b| a.path < b.path),
-        "{:?}",
-        read.paths()
-    );
+    assert!(read.entries.is_sorted_by(|a, b| a.path < b.path), "{:?}", read.paths());
     read
 }
 
@@ -105,14 +94,8 @@ async fn entries_come_in_path_order_with_all_that_is_known() {
     fs::write(place.path().join(OsStr::from_bytes(b"\xFF\xFE")), "odd").unwrap();
     let long = "n".repeat(255);
     fs::write(place.path().join(&long), "long").unwrap();
-    rustix::fs::mknodat(
-        CWD,
-        place.path().join("pipe"),
-        rustix::fs::FileType::Fifo,
-        Mode::RUSR,
-        0,
-    )
-    .unwrap();
+    rustix::fs::mknodat(CWD, place.path().join("pipe"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
+        .unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(place.path().join("socket")).unwrap();
     let read = read_with(place.path(), |_| {}).await;
     assert_eq!(
@@ -138,29 +121,15 @@ async fn entries_come_in_path_order_with_all_that_is_known() {
     assert!(read.problems.is_empty() && read.excluded == 0);
     let file = read.entry("a/b/c");
     let real = fs::metadata(place.path().join("a/b/c")).unwrap();
-    assert_eq!(
-        (file.size_bytes, file.inode, file.device),
-        (5, real.ino(), real.dev())
-    );
-    assert_eq!(
-        (file.mode, file.modified.seconds),
-        (real.mode() & 0o7777, real.mtime())
-    );
+    assert_eq!((file.size_bytes, file.inode, file.device), (5, real.ino(), real.dev()));
+    assert_eq!((file.mode, file.modified.seconds), (real.mode() & 0o7777, real.mtime()));
     assert_eq!(read.entry("b").inode, read.entry("b2").inode);
     assert_eq!(read.entry("b").links, 2);
-    assert_eq!(
-        read.entry("link").kind,
-        Kind::Symlink {
-            target: b"a/z".to_vec()
-        }
-    );
+    assert_eq!(read.entry("link").kind, Kind::Symlink { target: b"a/z".to_vec() });
     assert_eq!(read.entry("pipe").kind, Kind::Fifo);
     assert_eq!(read.entry("socket").kind, Kind::Socket);
     assert_eq!(read.content("a/b/c").unwrap(), b"a/b/c");
-    assert_eq!(
-        content(&*read.files, read.entries.last().unwrap()).unwrap(),
-        b"odd"
-    );
+    assert_eq!(content(&*read.files, read.entries.last().unwrap()).unwrap(), b"odd");
     assert_eq!(read.content(&long).unwrap(), b"long");
     assert_eq!(read.content("link").unwrap_err().fault, Fault::Changed);
 }
@@ -168,19 +137,10 @@ async fn entries_come_in_path_order_with_all_that_is_known() {
 #[tokio::test]
 async fn patterns_and_caches_are_left_out() {
     let place = tempfile::tempdir().unwrap();
-    make(
-        place.path(),
-        &[
-            "x.tmp", "keep.tmp", "d/y.tmp", "d/z", "build/x", "c/data", "f/data",
-        ],
-    );
+    make(place.path(), &["x.tmp", "keep.tmp", "d/y.tmp", "d/z", "build/x", "c/data", "f/data"]);
     let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# a comment";
     fs::write(place.path().join("c/CACHEDIR.TAG"), tag).unwrap();
-    fs::write(
-        place.path().join("f/CACHEDIR.TAG"),
-        "Signature: 8a477f597d28d172789f0688",
-    )
-    .unwrap();
+    fs::write(place.path().join("f/CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f0688").unwrap();
     let read = read_with(place.path(), |options| {
         options.exclude = ["*.tmp", "!keep.tmp", "build/"].map(str::to_owned).to_vec();
         options.exclude_caches = true;
@@ -188,25 +148,12 @@ async fn patterns_and_caches_are_left_out() {
     .await;
     assert_eq!(
         read.paths(),
-        [
-            "",
-            "c",
-            "c/CACHEDIR.TAG",
-            "d",
-            "d/z",
-            "f",
-            "f/CACHEDIR.TAG",
-            "f/data",
-            "keep.tmp"
-        ]
+        ["", "c", "c/CACHEDIR.TAG", "d", "d/z", "f", "f/CACHEDIR.TAG", "f/data", "keep.tmp"]
     );
     assert_eq!(read.excluded, 4);
     let mut options = DirectoryOptions::new("test", place.path());
     options.exclude = vec!["[".to_owned()];
-    assert!(matches!(
-        DirectorySource::new(options),
-        Err(Error::Option { .. })
-    ));
+    assert!(matches!(DirectorySource::new(options), Err(Error::Option { .. })));
 }
 
 #[tokio::test]
@@ -231,14 +178,9 @@ async fn an_emptied_source_is_refused() {
         let mut options = DirectoryOptions::new("test", place.path());
         options.previous_entries = previous_entries;
         options.allow_empty = allow_empty;
-        cut(&DirectorySource::new(options).unwrap())
-            .await
-            .map(|_| ())
+        cut(&DirectorySource::new(options).unwrap()).await.map(|_| ())
     };
-    assert!(matches!(
-        begin(Some(3), false).await,
-        Err(Error::Emptied { .. })
-    ));
+    assert!(matches!(begin(Some(3), false).await, Err(Error::Emptied { .. })));
     assert!(begin(Some(3), true).await.is_ok());
     assert!(begin(Some(2), false).await.is_ok());
     assert!(begin(None, false).await.is_ok());
@@ -246,17 +188,12 @@ async fn an_emptied_source_is_refused() {
     assert!(begin(Some(1_000), false).await.is_ok());
     let missing = DirectoryOptions::new("test", place.path().join("missing"));
     let missing = DirectorySource::new(missing).unwrap();
-    assert!(matches!(
-        cut(&missing).await.map(|_| ()),
-        Err(Error::Unusable { .. })
-    ));
+    assert!(matches!(cut(&missing).await.map(|_| ()), Err(Error::Unusable { .. })));
 }
 
 #[tokio::test]
 async fn many_names_are_sorted_on_disk() {
-    let place = tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap();
+    let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let mut expected: Vec<String> = (0..3_000_u32)
         .map(|number| format!("{:x}-{}", number.wrapping_mul(2_654_435_761), number % 7))
         .collect();
@@ -286,11 +223,7 @@ async fn deep_trees_need_few_descriptors_and_no_short_paths() {
     let read = read_with(place.path(), |_| {}).await;
     assert!(read.problems.is_empty(), "{:?}", read.problems);
     assert_eq!(read.entries.len(), 601);
-    let deepest = read
-        .entries
-        .iter()
-        .max_by_key(|entry| entry.path.as_bytes().len())
-        .unwrap();
+    let deepest = read.entries.iter().max_by_key(|entry| entry.path.as_bytes().len()).unwrap();
     assert_eq!(deepest.path.as_bytes().len(), 300 * 201 - 1);
     assert!(read.files.xattrs(deepest).is_ok());
     let file = read.entries.iter().find(|entry| entry.is_file()).unwrap();
@@ -304,23 +237,11 @@ async fn holes_are_found() {
     let sparse = File::create(place.path().join("sparse")).unwrap();
     sparse.set_len(1 << 20).unwrap();
     sparse.write_all_at(&[1; 4096], 65_536).unwrap();
-    File::create(place.path().join("hollow"))
-        .unwrap()
-        .set_len(1 << 20)
-        .unwrap();
+    File::create(place.path().join("hollow")).unwrap().set_len(1 << 20).unwrap();
     fs::write(place.path().join("dense"), vec![0; 100_000]).unwrap();
     let read = read_with(place.path(), |_| {}).await;
-    let extents = |path| {
-        read.files
-            .open(read.entry(path))
-            .unwrap()
-            .extents()
-            .unwrap()
-    };
-    let run = Extent {
-        offset_bytes: 65_536,
-        length_bytes: 4_096,
-    };
+    let extents = |path| read.files.open(read.entry(path)).unwrap().extents().unwrap();
+    let run = Extent { offset_bytes: 65_536, length_bytes: 4_096 };
     assert_eq!(extents("sparse"), Some(vec![run]));
     assert_eq!(extents("hollow"), Some(vec![]));
     assert_eq!(extents("dense"), None);
@@ -354,10 +275,7 @@ async fn attributes_are_read_through_no_link() {
     assert_eq!(names("directory"), [("user.d".to_owned(), 0)]);
     assert_eq!(names("link"), []);
     let mut open = read.files.open(read.entry("file")).unwrap();
-    assert_eq!(
-        open.xattrs().unwrap().len(),
-        read.files.xattrs(read.entry("file")).unwrap().len()
-    );
+    assert_eq!(open.xattrs().unwrap().len(), read.files.xattrs(read.entry("file")).unwrap().len());
     // Only a privileged process may set these on a link.
     if set("link", "trusted.l", b"on the link").is_ok() {
         assert_eq!(names("link"), [("trusted.l".to_owned(), 11)]);

@@ -7,12 +7,7 @@ use super::*;
 #[tokio::test]
 async fn what_was_swapped_since_the_listing_is_never_followed() {
     let place = tempfile::tempdir().unwrap();
-    make(
-        place.path(),
-        &[
-            "file", "gone", "new", "d/inside", "shrinks", "grows", "touched",
-        ],
-    );
+    make(place.path(), &["file", "gone", "new", "d/inside", "shrinks", "grows", "touched"]);
     fs::write(place.path().join("secret"), "s").unwrap();
     let read = read_with(place.path(), |_| {}).await;
     let path = |name: &str| place.path().join(name);
@@ -28,35 +23,18 @@ async fn what_was_swapped_since_the_listing_is_never_followed() {
     assert_eq!(fault("gone"), Fault::Vanished);
     assert_eq!(fault("new"), Fault::Changed);
     assert_eq!(fault("d/inside"), Fault::Changed);
-    assert_eq!(
-        read.files.xattrs(read.entry("file")).unwrap_err().fault,
-        Fault::Changed
-    );
-    assert_eq!(
-        read.files.xattrs(read.entry("gone")).unwrap_err().fault,
-        Fault::Vanished
-    );
+    assert_eq!(read.files.xattrs(read.entry("file")).unwrap_err().fault, Fault::Changed);
+    assert_eq!(read.files.xattrs(read.entry("gone")).unwrap_err().fault, Fault::Vanished);
 
     let open = |name| read.files.open(read.entry(name)).unwrap();
     let mut shrinks = open("shrinks");
     let (grows, touched) = (open("grows"), open("touched"));
-    File::options()
-        .write(true)
-        .open(path("shrinks"))
-        .unwrap()
-        .set_len(3)
-        .unwrap();
+    File::options().write(true).open(path("shrinks")).unwrap().set_len(3).unwrap();
     fs::write(path("grows"), "much longer than before").unwrap();
     let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
-    File::open(path("touched"))
-        .unwrap()
-        .set_times(times)
-        .unwrap();
+    File::open(path("touched")).unwrap().set_times(times).unwrap();
     let mut buffer = [0; 100];
-    assert_eq!(
-        shrinks.read_at(&mut buffer, 0).unwrap_err().fault,
-        Fault::Shrunk
-    );
+    assert_eq!(shrinks.read_at(&mut buffer, 0).unwrap_err().fault, Fault::Shrunk);
     assert_eq!(shrinks.close().unwrap().fault, Fault::Shrunk);
     assert_eq!(grows.close().unwrap().fault, Fault::Changed);
     assert_eq!(touched.close().unwrap().fault, Fault::Changed);
@@ -79,18 +57,10 @@ async fn a_pinned_directory_is_read_as_it_was() {
     fs::write(path("table"), "another").unwrap();
     let mut log = fs::read(path("log")).unwrap();
     log.extend_from_slice(b" and more");
-    File::options()
-        .append(true)
-        .open(path("log"))
-        .unwrap()
-        .write_all_at(b"", 0)
-        .unwrap();
+    File::options().append(true).open(path("log")).unwrap().write_all_at(b"", 0).unwrap();
     fs::write(path("late"), "late").unwrap();
-    std::io::Write::write_all(
-        &mut File::options().append(true).open(path("log")).unwrap(),
-        b"+",
-    )
-    .unwrap();
+    std::io::Write::write_all(&mut File::options().append(true).open(path("log")).unwrap(), b"+")
+        .unwrap();
     let read = drain(cut).await;
     assert_eq!(read.paths(), ["", "d", "d/deep", "edited", "log", "table"]);
     assert_eq!(read.content("table").unwrap(), b"table");
@@ -98,16 +68,8 @@ async fn a_pinned_directory_is_read_as_it_was() {
     assert_eq!(read.content("log").unwrap(), b"log");
     let edited = read.files.open(read.entry("edited")).unwrap();
     let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
-    File::options()
-        .write(true)
-        .open(path("edited"))
-        .unwrap()
-        .write_all_at(b"E", 0)
-        .unwrap();
-    File::open(path("edited"))
-        .unwrap()
-        .set_times(times)
-        .unwrap();
+    File::options().write(true).open(path("edited")).unwrap().write_all_at(b"E", 0).unwrap();
+    File::open(path("edited")).unwrap().set_times(times).unwrap();
     assert_eq!(edited.close().unwrap().fault, Fault::Changed);
 }
 
@@ -134,10 +96,7 @@ async fn a_pinned_log_of_fixed_length_may_fill_up_but_not_change() {
     let open = read.files.open(read.entry("log")).unwrap();
     log.set_len(15_000).unwrap();
     assert_eq!(open.close(), None);
-    let run = Extent {
-        offset_bytes: 0,
-        length_bytes: 10_000,
-    };
+    let run = Extent { offset_bytes: 0, length_bytes: 10_000 };
     let mut open = read.files.open(read.entry("tree")).unwrap();
     assert_eq!(open.extents().unwrap(), Some(vec![run]));
     let mut buffer = vec![0; 1 << 20];
@@ -156,10 +115,7 @@ async fn a_pinned_directory_is_consistent_under_a_busy_engine() {
     let engine = std::thread::spawn({
         let (root, stop) = (place.path().to_owned(), Arc::clone(&stop));
         move || {
-            let mut manifest = File::options()
-                .append(true)
-                .open(root.join("MANIFEST-1"))
-                .unwrap();
+            let mut manifest = File::options().append(true).open(root.join("MANIFEST-1")).unwrap();
             let mut number = 0_u64;
             while !stop.load(Ordering::Relaxed) {
                 fs::write(root.join(format!("{number}.table")), vec![7; 10_000]).unwrap();
@@ -181,10 +137,7 @@ async fn a_pinned_directory_is_consistent_under_a_busy_engine() {
         let read = read_with(place.path(), |options| options.pin = true).await;
         let manifest = String::from_utf8(read.content("MANIFEST-1").unwrap()).unwrap();
         let mut live = std::collections::BTreeSet::new();
-        for line in manifest
-            .split_inclusive('\n')
-            .filter_map(|line| line.strip_suffix('\n'))
-        {
+        for line in manifest.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             match line.split_at(1) {
                 ("+", number) => live.insert(number),
                 (_, number) => live.remove(number),
@@ -223,10 +176,7 @@ async fn what_comes_and_goes_during_the_walk_is_named_or_absent() {
         let read = read_with(place.path(), |_| {}).await;
         assert_eq!(read.content("stays/a").unwrap(), b"stays/a");
         for problem in &read.problems {
-            assert!(
-                matches!(problem.fault, Fault::Vanished | Fault::Changed),
-                "{problem}"
-            );
+            assert!(matches!(problem.fault, Fault::Vanished | Fault::Changed), "{problem}");
         }
         for entry in read.entries.iter().filter(|entry| entry.is_file()) {
             drop(content(&*read.files, entry));
