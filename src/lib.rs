@@ -25,6 +25,7 @@ pub mod world;
 pub mod store;
 
 pub mod backup;
+pub mod check;
 pub mod restore;
 
 pub mod destination;
