@@ -52,10 +52,7 @@ impl TreePath {
 
     /// The last component; empty for the root.
     pub fn name(&self) -> &[u8] {
-        self.0
-            .rsplit(|&byte| byte == b'/')
-            .next()
-            .unwrap_or_default()
+        self.0.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
     }
 
     /// The directory that holds this path; `None` for the root.
@@ -91,9 +88,7 @@ impl TreePath {
 
     /// Components from the root down.
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
-        self.0
-            .split(|&byte| byte == b'/')
-            .filter(|component| !component.is_empty())
+        self.0.split(|&byte| byte == b'/').filter(|component| !component.is_empty())
     }
 }
 
@@ -276,10 +271,7 @@ mod tests {
     fn order_is_depth_first() {
         let mut paths = ["a.b", "a/z", "b", "a", "", "a/b/c", "a/b"].map(path);
         paths.sort();
-        assert_eq!(
-            paths,
-            ["", "a", "a/b", "a/b/c", "a/z", "a.b", "b"].map(path)
-        );
+        assert_eq!(paths, ["", "a", "a/b", "a/b/c", "a/z", "a.b", "b"].map(path));
     }
 
     #[test]

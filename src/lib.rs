@@ -24,6 +24,9 @@ pub mod world;
 
 pub mod store;
 
+pub mod backup;
+pub mod restore;
+
 pub mod destination;
 pub mod policy;
 pub mod repo;

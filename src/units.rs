@@ -11,10 +11,7 @@ pub const KIB: usize = 1024;
 pub const MIB: usize = 1024 * KIB;
 
 /// Lossless on every machine that Backstay compiles for.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "asserted above: usize is 64 bits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "asserted above: usize is 64 bits")]
 pub const fn to_usize(value: u64) -> usize {
     value as usize
 }
@@ -51,9 +48,7 @@ impl fmt::Display for Bytes {
 /// Decimal units (`kB`, `MB`) are powers of 1000; binary ones and single letters powers of 1024.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
-    let split = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -71,11 +66,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
         return whole.checked_mul(factor);
     }
     let value = number.parse::<f64>().ok()? * factor as f64;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "range checked"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "range checked")]
     (value.is_finite() && (0.0..=9.0e18).contains(&value)).then_some(value as u64)
 }
 

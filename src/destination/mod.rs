@@ -3,6 +3,9 @@
 //!
 //! Writing blocks, so all of this is called on the CPU pool, never on an async thread.
 
+pub mod directory;
+
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -32,6 +35,14 @@ pub trait Destination: Send + Sync {
     /// and the mode of overwriting lets its bytes be used.
     fn existing(&self, entry: &Entry) -> Result<Option<Box<dyn Existing>>, Error>;
 
+    /// Whether files may have been there when the restore began; else nobody needs to ask.
+    fn may_hold_files(&self) -> bool {
+        true
+    }
+
+    /// Takes a file away that was begun but cannot be finished. One that is not there is no error.
+    fn discard(&self, entry: &Entry) -> Result<(), Error>;
+
     /// Whether the entry must be left alone because of what is there (mode `never`, or
     /// `if-changed` with equal size and time).
     fn skip(&self, entry: &Entry) -> Result<bool, Error>;
@@ -39,6 +50,19 @@ pub trait Destination: Send + Sync {
     /// Opens the file of `entry` for writing: made if missing, set to the entry's size, with
     /// bytes kept that are there already. Attributes come with [`Output::finish`].
     fn create(&self, entry: &Entry) -> Result<Box<dyn Output>, Error>;
+
+    /// Removes the names in a directory that are not in `keep`, with all that is below them, where
+    /// deleting was asked for; returns how many went. To be called right after `directory`, before
+    /// anything in it is made: on a file system that takes `A` and `a` for one name, what was just
+    /// restored would go otherwise.
+    fn remove_extraneous(
+        &self,
+        directory: &TreePath,
+        keep: &BTreeSet<Vec<u8>>,
+    ) -> Result<u64, Error> {
+        let _ = (directory, keep);
+        Ok(0)
+    }
 
     /// Gives a directory its final owner, mode, xattrs and times.
     fn seal_directory(&self, entry: &Entry) -> Result<(), Error>;

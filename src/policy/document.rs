@@ -22,10 +22,7 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Policy, Found> {
     let node = node::parse(text)?;
     check_identity(&node)?;
     Shape::Mapping(&DOCUMENT).check(&node, "")?;
-    let root = Place {
-        node: &node,
-        key: String::new(),
-    };
+    let root = Place { node: &node, key: String::new() };
     let spec = root.require("spec")?;
     let mut labels = BTreeMap::new();
     if let Some(mapping) = spec.get("labels") {
@@ -56,9 +53,8 @@ fn check_identity(node: &Node) -> Result<(), Found> {
         return Err(Found::unusable(node.mark, "", cause));
     }
     for (key, wanted) in [("apiVersion", API_VERSION), ("kind", KIND)] {
-        let Some((value, text)) = node
-            .get(key)
-            .and_then(|value| value.text().map(|text| (value, text)))
+        let Some((value, text)) =
+            node.get(key).and_then(|value| value.text().map(|text| (value, text)))
         else {
             continue;
         };
@@ -101,10 +97,8 @@ fn memory(place: &Place<'_>) -> Result<u64, Found> {
         _ => parse_bytes(place.text()),
     };
     match bytes {
-        None => Err(place.unusable(format!(
-            "{} is not a size; write one such as 256MiB",
-            shown(place.text())
-        ))),
+        None => Err(place
+            .unusable(format!("{} is not a size; write one such as 256MiB", shown(place.text())))),
         Some(bytes) if bytes < MEMORY_LEAST_BYTES => {
             Err(place.unusable("a backup needs at least 64MiB; write a size such as 256MiB"))
         }

@@ -143,11 +143,7 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn new(mark: Mark, key: impl Into<String>, fault: Fault) -> Self {
-        Self {
-            mark,
-            key: key.into(),
-            fault,
-        }
+        Self { mark, key: key.into(), fault }
     }
 
     /// A value of the right type that cannot be used.

@@ -152,10 +152,7 @@ impl Policy {
     /// relative paths begin.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Error> {
         if to_u64(text.len()) > LIMIT_BYTES {
-            return Err(Error::TooLong {
-                file: file.to_owned(),
-                limit_bytes: LIMIT_BYTES,
-            });
+            return Err(Error::TooLong { file: file.to_owned(), limit_bytes: LIMIT_BYTES });
         }
         let directory = file.parent().unwrap_or(Path::new(""));
         document::read(text, directory).map_err(|found| {
@@ -174,10 +171,7 @@ impl Policy {
         File::open(file)
             // One byte too many shows that there is more, without reading it all.
             .and_then(|opened| opened.take(LIMIT_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(|source| Error::Read {
-                file: file.to_owned(),
-                source,
-            })?;
+            .map_err(|source| Error::Read { file: file.to_owned(), source })?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Self::parse(text, file),
             Err(error) => {

@@ -130,18 +130,15 @@ fn found(error: &YamlError) -> Found {
             Fault::Unusable("merge keys are not supported; write the keys out".to_owned()),
         ),
         // Only keys are read as text without a look at what they are.
-        YamlError::NullIntoString { .. } | YamlError::Unexpected { .. } => (
-            None,
-            Fault::Unusable("a key must be text; put it in quotes".to_owned()),
-        ),
-        YamlError::RecursiveReferencesRequireWeakTypes { .. } => (
-            None,
-            Fault::Unusable("this alias contains itself; write its value out".to_owned()),
-        ),
-        YamlError::NonFiniteFloat { .. } => (
-            None,
-            Fault::Unusable("no number here may be infinite; put text in quotes".to_owned()),
-        ),
+        YamlError::NullIntoString { .. } | YamlError::Unexpected { .. } => {
+            (None, Fault::Unusable("a key must be text; put it in quotes".to_owned()))
+        }
+        YamlError::RecursiveReferencesRequireWeakTypes { .. } => {
+            (None, Fault::Unusable("this alias contains itself; write its value out".to_owned()))
+        }
+        YamlError::NonFiniteFloat { .. } => {
+            (None, Fault::Unusable("no number here may be infinite; put text in quotes".to_owned()))
+        }
         other => match cause(other) {
             // The parser's own guard, which has no variant.
             cause if cause.contains("recursion limit") => (None, Fault::TooComplex),
@@ -160,19 +157,13 @@ fn cause(error: &YamlError) -> String {
 }
 
 fn mark_of(location: &Location) -> Mark {
-    Mark {
-        line: location.line().max(1),
-        column: location.column().max(1),
-    }
+    Mark { line: location.line().max(1), column: location.column().max(1) }
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Value>::deserialize(deserializer)?;
-        Ok(Self {
-            mark: mark_of(&spanned.referenced),
-            value: spanned.value,
-        })
+        Ok(Self { mark: mark_of(&spanned.referenced), value: spanned.value })
     }
 }
 
@@ -243,11 +234,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Value, A::Error> {
         let mut members = Vec::new();
         while let Some((key, node)) = mapping.next_entry::<Spanned<String>, Node>()? {
-            members.push(Member {
-                mark: mark_of(&key.referenced),
-                key: key.value,
-                node,
-            });
+            members.push(Member { mark: mark_of(&key.referenced), key: key.value, node });
         }
         Ok(Value::Mapping(members))
     }

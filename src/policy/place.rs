@@ -25,10 +25,7 @@ impl<'a> Place<'a> {
 
     pub(super) fn items(&self) -> impl Iterator<Item = Self> {
         let items = self.node.items().iter().enumerate();
-        items.map(|(place, node)| Self {
-            node,
-            key: format!("{}[{place}]", self.key),
-        })
+        items.map(|(place, node)| Self { node, key: format!("{}[{place}]", self.key) })
     }
 
     /// The text here; the shape was checked, so there is one.
@@ -81,10 +78,7 @@ impl<'a> Place<'a> {
         } else if name.contains('/') {
             format!("{}: a name must not contain a slash", shown(name))
         } else if name.chars().any(char::is_control) {
-            format!(
-                "{}: a name must not contain control characters",
-                shown(name)
-            )
+            format!("{}: a name must not contain control characters", shown(name))
         } else {
             return Ok(name.to_owned());
         };

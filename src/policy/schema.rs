@@ -18,17 +18,10 @@ pub fn schema() -> Value {
 }
 
 fn mapping(table: &Table) -> Value {
-    let properties: Map<String, Value> = table
-        .fields
-        .iter()
-        .map(|field| (field.name.to_owned(), property(field)))
-        .collect();
-    let required: Vec<&str> = table
-        .fields
-        .iter()
-        .filter(|field| field.required)
-        .map(|field| field.name)
-        .collect();
+    let properties: Map<String, Value> =
+        table.fields.iter().map(|field| (field.name.to_owned(), property(field))).collect();
+    let required: Vec<&str> =
+        table.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
     let mut schema = json!({
         "type": "object",
         "additionalProperties": false,
@@ -84,13 +77,7 @@ mod tests {
         let source = &schema["properties"]["spec"]["properties"]["sources"]["items"];
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(schema["properties"]["kind"]["enum"], json!(["Policy"]));
-        assert_eq!(
-            source["oneOf"],
-            json!([{"required": ["directory"]}, {"required": ["wal"]}])
-        );
-        assert_eq!(
-            source["properties"]["directory"]["properties"]["pin"]["type"],
-            "boolean"
-        );
+        assert_eq!(source["oneOf"], json!([{"required": ["directory"]}, {"required": ["wal"]}]));
+        assert_eq!(source["properties"]["directory"]["properties"]["pin"]["type"], "boolean");
     }
 }

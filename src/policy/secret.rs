@@ -42,10 +42,8 @@ pub(super) fn scan(text: &str) -> Result<(), Found> {
         for (find, remedy) in FINDERS {
             if let Some(place) = find(line) {
                 let before = line.get(..place).unwrap_or_default();
-                let mark = Mark {
-                    line: number,
-                    column: 1 + crate::units::to_u64(before.chars().count()),
-                };
+                let mark =
+                    Mark { line: number, column: 1 + crate::units::to_u64(before.chars().count()) };
                 return Err(Found::new(mark, "", Fault::Secret { remedy }));
             }
         }
@@ -55,21 +53,15 @@ pub(super) fn scan(text: &str) -> Result<(), Found> {
 
 type Finder = fn(&str) -> Option<usize>;
 
-const FINDERS: [(Finder, &str); 4] = [
-    (age_identity, KEYS),
-    (private_key, SSH),
-    (access_key, STORE),
-    (url_password, STORE),
-];
+const FINDERS: [(Finder, &str); 4] =
+    [(age_identity, KEYS), (private_key, SSH), (access_key, STORE), (url_password, STORE)];
 
 fn age_identity(line: &str) -> Option<usize> {
     line.to_ascii_uppercase().find("AGE-SECRET-KEY-")
 }
 
 fn private_key(line: &str) -> Option<usize> {
-    line.contains("PRIVATE KEY-----")
-        .then(|| line.find("-----BEGIN"))
-        .flatten()
+    line.contains("PRIVATE KEY-----").then(|| line.find("-----BEGIN")).flatten()
 }
 
 /// An AWS access key's number: `AKIA` or `ASIA` and 16 capitals or digits.
@@ -109,12 +101,7 @@ mod tests {
 
     #[test]
     fn keys_that_promise_secrets() {
-        for key in [
-            "password",
-            "secretKey",
-            "AWS_SECRET_ACCESS_KEY",
-            "api-token",
-        ] {
+        for key in ["password", "secretKey", "AWS_SECRET_ACCESS_KEY", "api-token"] {
             assert!(remedy(key).is_some(), "{key}");
         }
         for key in ["name", "path", "keys", "settle"] {

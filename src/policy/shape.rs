@@ -182,10 +182,8 @@ impl Table {
                 None => return Err(self.unknown(member, key)),
             }
         }
-        let missing = self
-            .fields
-            .iter()
-            .find(|field| field.required && node.get(field.name).is_none());
+        let missing =
+            self.fields.iter().find(|field| field.required && node.get(field.name).is_none());
         if let Some(field) = missing {
             let fault = Fault::Missing(format!("add {}: {}", field.name, field.about));
             return Err(Found::new(node.mark, below(key, field.name), fault));
@@ -195,10 +193,8 @@ impl Table {
 
     fn check_choice(&self, node: &Node, key: &str) -> Result<(), Found> {
         let choices = self.one_of.join(" or ");
-        let mut chosen = node
-            .members()
-            .iter()
-            .filter(|member| self.one_of.contains(&member.key.as_str()));
+        let mut chosen =
+            node.members().iter().filter(|member| self.one_of.contains(&member.key.as_str()));
         let (first, second) = (chosen.next(), chosen.next());
         match (first, second) {
             (None, _) if !self.one_of.is_empty() => {
@@ -233,9 +229,5 @@ impl Table {
 
 /// The key of a member of the mapping under `key`.
 pub(super) fn below(key: &str, name: &str) -> String {
-    if key.is_empty() {
-        shown(name)
-    } else {
-        format!("{key}.{}", shown(name))
-    }
+    if key.is_empty() { shown(name) } else { format!("{key}.{}", shown(name)) }
 }

@@ -131,9 +131,8 @@ fn read_wal(place: &Place<'_>, directory: &Path) -> Result<Wal, Found> {
 fn segments(place: &Place<'_>) -> Result<SegmentNaming, Found> {
     let text = place.text();
     let numbers = [("{number}", 10), ("{number:hex}", 16)];
-    let found = numbers
-        .into_iter()
-        .find_map(|(number, radix)| Some((text.split_once(number)?, radix)));
+    let found =
+        numbers.into_iter().find_map(|(number, radix)| Some((text.split_once(number)?, radix)));
     let Some(((prefix, suffix), radix)) = found else {
         return Err(place.unusable(format!(
             "{} does not say where the number stands; write {{number}}.wal, \
@@ -148,11 +147,7 @@ fn segments(place: &Place<'_>) -> Result<SegmentNaming, Found> {
             shown(text)
         )));
     }
-    Ok(SegmentNaming {
-        prefix: prefix.to_owned(),
-        suffix: suffix.to_owned(),
-        radix,
-    })
+    Ok(SegmentNaming { prefix: prefix.to_owned(), suffix: suffix.to_owned(), radix })
 }
 
 fn closed(place: &Place<'_>) -> Result<Closed, Found> {
@@ -165,12 +160,8 @@ fn closed(place: &Place<'_>) -> Result<Closed, Found> {
         Ok(place.text().to_owned())
     };
     match (place.get("renamed"), place.get("marker")) {
-        (Some(place), _) => Ok(Closed::Renamed {
-            open_suffix: suffix(&place, "openSuffix")?,
-        }),
-        (None, Some(place)) => Ok(Closed::Marker {
-            suffix: suffix(&place, "suffix")?,
-        }),
+        (Some(place), _) => Ok(Closed::Renamed { open_suffix: suffix(&place, "openSuffix")? }),
+        (None, Some(place)) => Ok(Closed::Marker { suffix: suffix(&place, "suffix")? }),
         (None, None) => Ok(Closed::AllButNewest),
     }
 }

@@ -10,27 +10,15 @@ pub(super) const KIND: &str = "Policy";
 const LEVELS: Shape = Shape::Integer(1, 19);
 
 const fn required(name: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field {
-        name,
-        shape,
-        required: true,
-        about,
-    }
+    Field { name, shape, required: true, about }
 }
 
 const fn optional(name: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field {
-        required: false,
-        ..required(name, shape, about)
-    }
+    Field { required: false, ..required(name, shape, about) }
 }
 
 const fn table(fields: &'static [Field]) -> Table {
-    Table {
-        fields,
-        one_of: &[],
-        later: &[],
-    }
+    Table { fields, one_of: &[], later: &[] }
 }
 
 /// A whole document.
@@ -41,11 +29,8 @@ pub(super) static DOCUMENT: Table = table(&[
     required("spec", Shape::Mapping(&SPEC), "what is backed up, and how"),
 ]);
 
-static METADATA: Table = table(&[required(
-    "name",
-    Shape::Text,
-    "the policy's name, at most 255 bytes",
-)]);
+static METADATA: Table =
+    table(&[required("name", Shape::Text, "the policy's name, at most 255 bytes")]);
 
 static SPEC: Table = Table {
     fields: &[
@@ -59,11 +44,7 @@ static SPEC: Table = Table {
             Shape::Text,
             "the host that snapshots are filed under; by default the machine's own name",
         ),
-        required(
-            "sources",
-            Shape::Mappings(&SOURCE),
-            "what is backed up, a list",
-        ),
+        required("sources", Shape::Mappings(&SOURCE), "what is backed up, a list"),
         optional(
             "exclude",
             Shape::Texts,
@@ -74,16 +55,8 @@ static SPEC: Table = Table {
             Shape::Flag,
             "leave out directories with a CACHEDIR.TAG, unless a directory says otherwise",
         ),
-        optional(
-            "compression",
-            Shape::Mapping(&COMPRESSION),
-            "how hard data is compressed",
-        ),
-        optional(
-            "memory",
-            Shape::Size,
-            "the most memory that a backup may take, such as 256MiB",
-        ),
+        optional("compression", Shape::Mapping(&COMPRESSION), "how hard data is compressed"),
+        optional("memory", Shape::Size, "the most memory that a backup may take, such as 256MiB"),
         optional(
             "labels",
             Shape::Labels,
@@ -91,14 +64,7 @@ static SPEC: Table = Table {
         ),
     ],
     one_of: &[],
-    later: &[
-        "schedule",
-        "retention",
-        "objectives",
-        "hooks",
-        "drill",
-        "notify",
-    ],
+    later: &["schedule", "retention", "objectives", "hooks", "drill", "notify"],
 };
 
 static COMPRESSION: Table = table(&[required(
@@ -109,57 +75,25 @@ static COMPRESSION: Table = table(&[required(
 
 static SOURCE: Table = Table {
     fields: &[
-        required(
-            "name",
-            Shape::Text,
-            "the name under which snapshots keep the source",
-        ),
-        optional(
-            "directory",
-            Shape::Mapping(&DIRECTORY),
-            "a directory with all below it",
-        ),
-        optional(
-            "wal",
-            Shape::Mapping(&WAL),
-            "closed segments of a write-ahead log",
-        ),
+        required("name", Shape::Text, "the name under which snapshots keep the source"),
+        optional("directory", Shape::Mapping(&DIRECTORY), "a directory with all below it"),
+        optional("wal", Shape::Mapping(&WAL), "closed segments of a write-ahead log"),
     ],
     one_of: &["directory", "wal"],
     later: &[],
 };
 
 static DIRECTORY: Table = table(&[
-    required(
-        "path",
-        Shape::Text,
-        "the directory; if relative, from the policy file's directory",
-    ),
-    optional(
-        "exclude",
-        Shape::Texts,
-        "patterns, as in .gitignore, after those of spec.exclude",
-    ),
-    optional(
-        "excludeCaches",
-        Shape::Flag,
-        "leave out directories with a CACHEDIR.TAG",
-    ),
-    optional(
-        "oneFileSystem",
-        Shape::Flag,
-        "do not enter other file systems",
-    ),
+    required("path", Shape::Text, "the directory; if relative, from the policy file's directory"),
+    optional("exclude", Shape::Texts, "patterns, as in .gitignore, after those of spec.exclude"),
+    optional("excludeCaches", Shape::Flag, "leave out directories with a CACHEDIR.TAG"),
+    optional("oneFileSystem", Shape::Flag, "do not enter other file systems"),
     optional(
         "pin",
         Shape::Flag,
         "hold all files open before the first is copied; by default only where a WAL names this",
     ),
-    optional(
-        "cutter",
-        Shape::Text,
-        "how files are cut: auto, whole, pages 8KiB, cdc 1MiB",
-    ),
+    optional("cutter", Shape::Text, "how files are cut: auto, whole, pages 8KiB, cdc 1MiB"),
     optional(
         "allowEmpty",
         Shape::Flag,
@@ -173,11 +107,7 @@ static WAL: Table = table(&[
         Shape::Text,
         "the directory of the segments; if relative, from the policy file's directory",
     ),
-    required(
-        "segments",
-        Shape::Text,
-        "how segments are named: {number}.wal, or {number:hex}.wal",
-    ),
+    required("segments", Shape::Text, "how segments are named: {number}.wal, or {number:hex}.wal"),
     required(
         "closed",
         Shape::Either(&[Shape::Word(&["allButNewest"]), Shape::Mapping(&CLOSED)]),
@@ -202,11 +132,7 @@ static CLOSED: Table = Table {
             Shape::Mapping(&RENAMED),
             "an open segment has a suffix that it loses when it is closed",
         ),
-        optional(
-            "marker",
-            Shape::Mapping(&MARKER),
-            "a closed segment has a marker file beside it",
-        ),
+        optional("marker", Shape::Mapping(&MARKER), "a closed segment has a marker file beside it"),
     ],
     one_of: &["renamed", "marker"],
     later: &[],

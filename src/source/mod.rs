@@ -4,6 +4,11 @@
 //! Reading blocks, so [`Files`] and [`Content`] are called on the CPU pool, never on an async
 //! thread.
 
+pub mod cutter;
+pub mod directory;
+mod file;
+pub mod wal;
+
 use std::fmt::{self, Debug};
 use std::io;
 use std::path::PathBuf;
@@ -15,6 +20,10 @@ use crate::class::Class;
 use crate::entry::{Cutter, Entry, Extent, TreePath, Xattr};
 use crate::facts::Facts;
 use crate::world::World;
+
+pub use cutter::CutterChoice;
+pub use directory::{DirectoryOptions, DirectorySource};
+pub use wal::{ClosedRule, SegmentPattern, WalOptions, WalSource};
 
 /// Something that a policy or a command line asks to back up.
 #[async_trait]

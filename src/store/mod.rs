@@ -2,6 +2,12 @@
 //! listed by prefix. Everything above sees only [`Store`]; everything about S3 or a local disk
 //! stays in this folder.
 
+mod count;
+mod local;
+mod memory;
+mod open;
+mod s3;
+
 use std::fmt::{self, Debug};
 use std::ops::Range;
 
@@ -10,6 +16,11 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::class::Class;
+
+pub use count::{Counted, Usage};
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+pub use open::{open, open_with};
 
 /// The name of an object: components of `a-z 0-9 . _ -` joined by `/`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +39,21 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether every component is one that any store can keep and none can be misled by.
+    fn is_well_formed(&self) -> bool {
+        self.0.split('/').all(is_component)
+    }
+}
+
+/// Whether `name` may stand between two slashes of a key. Excludes `..` and the names of files that
+/// the local store has not finished writing.
+fn is_component(name: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    !matches!(name, "" | "." | "..")
+        && !name.starts_with(local::UNFINISHED)
+        && name.bytes().all(allowed)
 }
 
 impl fmt::Display for Key {
@@ -102,6 +128,53 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a store says to a key or range that no correct caller composes.
+    fn bug(action: &'static str, key: &Key, what: &str) -> Self {
+        Self::Failed {
+            action,
+            key: key.clone(),
+            class: Class::Bug,
+            source: format!("{what}: a mistake in Backstay, please report it").into(),
+        }
+    }
+
+    /// What every store checks before it touches anything: that the key is one.
+    fn check_key(action: &'static str, key: &Key) -> Result<(), Self> {
+        if key.is_well_formed() {
+            Ok(())
+        } else {
+            Err(Self::bug(action, key, "this is not a well-formed key"))
+        }
+    }
+
+    /// The same for a range, and how many bytes it spans.
+    fn check_range(key: &Key, range: &Range<u64>) -> Result<usize, Self> {
+        Self::check_key("get", key)?;
+        range
+            .end
+            .checked_sub(range.start)
+            .and_then(|length| usize::try_from(length).ok())
+            .ok_or_else(|| Self::bug("get", key, "the range ends before it starts"))
+    }
+
+    /// An object that ends before what was asked of it.
+    fn too_short(key: &Key, found_bytes: u64, needed_bytes: u64) -> Self {
+        Self::Length {
+            key: key.clone(),
+            found_bytes,
+            expected: format!("at least {needed_bytes} were"),
+        }
+    }
+
+    /// An object that is longer than its reader is ready for.
+    fn too_long(key: &Key, found_bytes: u64, limit_bytes: u64) -> Self {
+        Self::Length {
+            key: key.clone(),
+            found_bytes,
+            expected: format!("at most {limit_bytes} were"),
+        }
+    }
+
     /// Decides retry, exit code and metric label.
     pub fn class(&self) -> Class {
         match self {

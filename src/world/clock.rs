@@ -16,10 +16,7 @@ pub trait Clock: Send + Sync + Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one home of wall-clock reads"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one home of wall-clock reads")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

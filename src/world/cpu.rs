@@ -31,10 +31,7 @@ struct Pool {
 
 impl Cpu {
     /// A pool of `threads` threads (at least one).
-    #[expect(
-        clippy::expect_used,
-        reason = "a process that cannot start a thread cannot go on"
-    )]
+    #[expect(clippy::expect_used, reason = "a process that cannot start a thread cannot go on")]
     pub fn threads(threads: usize) -> Self {
         let threads = threads.max(1);
         let (jobs, queue) = unbounded::<Job>();
@@ -46,13 +43,7 @@ impl Cpu {
                 .expect("starting a thread of the CPU pool");
         }
         let slots = Arc::new(Semaphore::new(threads * (1 + QUEUED_PER_THREAD)));
-        Self {
-            pool: Some(Arc::new(Pool {
-                jobs,
-                slots,
-                threads,
-            })),
-        }
+        Self { pool: Some(Arc::new(Pool { jobs, slots, threads })) }
     }
 
     /// No threads: each job runs where it is asked for, at once. For simulations.
@@ -93,9 +84,7 @@ impl Cpu {
 
 impl fmt::Debug for Cpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cpu")
-            .field("threads", &self.parallelism())
-            .finish()
+        f.debug_struct("Cpu").field("threads", &self.parallelism()).finish()
     }
 }
 

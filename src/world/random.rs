@@ -10,7 +10,7 @@ pub trait Random: Send + Sync + Debug {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-impl dyn Random {
+impl dyn Random + '_ {
     /// An array of random bytes.
     pub fn array<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
@@ -24,14 +24,10 @@ impl dyn Random {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
-    #[expect(
-        clippy::panic,
-        reason = "a machine without randomness must not seal anything"
-    )]
+    /// Panics where the machine has no randomness: it must not seal anything then.
     fn fill(&self, bytes: &mut [u8]) {
-        if aws_lc_rs::rand::fill(bytes).is_err() {
-            panic!("the operating system gives no random bytes");
-        }
+        let filled = aws_lc_rs::rand::fill(bytes);
+        assert!(filled.is_ok(), "the operating system gives no random bytes");
     }
 }
 
@@ -46,17 +42,12 @@ impl SeededRandom {
     pub fn new(seed: u64) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes());
-        Self {
-            stream: Mutex::new(hasher.finalize_xof()),
-        }
+        Self { stream: Mutex::new(hasher.finalize_xof()) }
     }
 }
 
 impl Random for SeededRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        self.stream
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .fill(bytes);
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
     }
 }

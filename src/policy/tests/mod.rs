@@ -49,21 +49,12 @@ fn everything_set() {
     };
     let wal = Wal {
         path: "/wal".into(),
-        segments: SegmentNaming {
-            prefix: "s".to_owned(),
-            suffix: ".w".to_owned(),
-            radix: 16,
-        },
-        closed: Closed::Marker {
-            suffix: ".ready".to_owned(),
-        },
+        segments: SegmentNaming { prefix: "s".to_owned(), suffix: ".w".to_owned(), radix: 16 },
+        closed: Closed::Marker { suffix: ".ready".to_owned() },
         settle: Duration::from_secs(1),
         directory: Some("data".to_owned()),
     };
-    let source = |name: &str, kind| Source {
-        name: name.to_owned(),
-        kind,
-    };
+    let source = |name: &str, kind| Source { name: name.to_owned(), kind };
     let expected = Policy {
         name: "p".to_owned(),
         repository: Some("/etc/backstay/repo".to_owned()),
@@ -99,9 +90,7 @@ fn a_wal_pins_its_directory() {
     for (pin, expected) in [("", true), (", pin: true", true), (", pin: false", false)] {
         let text = format!("{HEAD}sources: [{wal}, {{name: d, directory: {{path: /d{pin}}}}}]");
         let policy = parse(&text).unwrap();
-        let SourceKind::Directory(directory) = &policy.sources[1].kind else {
-            panic!()
-        };
+        let SourceKind::Directory(directory) = &policy.sources[1].kind else { panic!() };
         assert_eq!(directory.pin, expected, "{pin}");
     }
 }
@@ -112,17 +101,10 @@ fn values_in_every_spelling() {
         ("auto", None),
         ("whole", Some(Cutter::Whole)),
         ("pages 16KiB", Some(Cutter::Pages { page_bytes: 16_384 })),
-        (
-            "cdc 1 MiB",
-            Some(Cutter::Content {
-                average_bytes: 1 << 20,
-            }),
-        ),
+        ("cdc 1 MiB", Some(Cutter::Content { average_bytes: 1 << 20 })),
     ] {
         let kind = source(&format!("directory: {{path: /a, cutter: {text}}}")).unwrap();
-        let SourceKind::Directory(directory) = kind else {
-            panic!()
-        };
+        let SourceKind::Directory(directory) = kind else { panic!() };
         assert_eq!(directory.cutter, cutter, "{text}");
     }
     // A tool that speaks YAML 1.1 turns `off` into `false` on its way to us.
@@ -136,9 +118,7 @@ fn values_in_every_spelling() {
     assert_eq!(policy.repository.as_deref(), Some("s3://b/p"));
     let suffix =
         source("wal: {path: /w, segments: '{number}', closed: {renamed: {openSuffix: .o}}}");
-    let SourceKind::Wal(wal) = suffix.unwrap() else {
-        panic!()
-    };
+    let SourceKind::Wal(wal) = suffix.unwrap() else { panic!() };
     let open_suffix = ".o".to_owned();
     assert_eq!(wal.closed, Closed::Renamed { open_suffix });
 }
@@ -168,16 +148,11 @@ fn files() {
     let read = || {
         let error = Policy::read(&file).unwrap_err();
         assert_eq!(error.class(), crate::class::Class::Config);
-        error
-            .to_string()
-            .replace(&format!("{}/", directory.path().display()), "")
+        error.to_string().replace(&format!("{}/", directory.path().display()), "")
     };
     assert_eq!(read(), "p.yaml: cannot read the policy");
     fs::write(&file, b"a: b\nc: \xff").unwrap();
-    assert_eq!(
-        read(),
-        "p.yaml:2: this is not UTF-8 text; save the file as UTF-8"
-    );
+    assert_eq!(read(), "p.yaml:2: this is not UTF-8 text; save the file as UTF-8");
     fs::write(&file, "#".repeat((1 << 20) + 1)).unwrap();
     let message = "p.yaml: longer than 1048576 bytes, which no policy is; is this the right file?";
     assert_eq!(read(), message);

@@ -19,44 +19,20 @@ fn assert_refused(cases: &[(&str, &str)]) {
 #[test]
 fn what_is_no_policy() {
     for (text, message) in [
-        (
-            "",
-            "p.yaml:1:1: the document is empty; begin with apiVersion: backstay.dev/v1",
-        ),
+        ("", "p.yaml:1:1: the document is empty; begin with apiVersion: backstay.dev/v1"),
         ("hello", "p.yaml:1:1: must be a mapping, not text"),
         (
             "a: b: c",
             "p.yaml:1:5: this is not valid YAML: mapping values are not allowed in this context",
         ),
-        (
-            "a: [1",
-            "p.yaml:1:4: this is not valid YAML: unclosed bracket '['",
-        ),
-        (
-            "a: !x y",
-            "p.yaml:1:7: this is not valid YAML: unsupported tag `!x`",
-        ),
+        ("a: [1", "p.yaml:1:4: this is not valid YAML: unclosed bracket '['"),
+        ("a: !x y", "p.yaml:1:7: this is not valid YAML: unsupported tag `!x`"),
         ("~: x", "p.yaml:1:1: a key must be text; put it in quotes"),
-        (
-            "? [a]\n: b",
-            "p.yaml:1:3: a key must be text; put it in quotes",
-        ),
-        (
-            "a: &a [*a]",
-            "p.yaml:1:8: this alias contains itself; write its value out",
-        ),
-        (
-            "a: .inf",
-            "p.yaml:1:4: no number here may be infinite; put text in quotes",
-        ),
-        (
-            "b: {<<: {a: 1}}",
-            "p.yaml:1:5: <<: merge keys are not supported; write the keys out",
-        ),
-        (
-            "a: 1\na: 2",
-            "p.yaml:2:1: a: this key is there twice; remove one",
-        ),
+        ("? [a]\n: b", "p.yaml:1:3: a key must be text; put it in quotes"),
+        ("a: &a [*a]", "p.yaml:1:8: this alias contains itself; write its value out"),
+        ("a: .inf", "p.yaml:1:4: no number here may be infinite; put text in quotes"),
+        ("b: {<<: {a: 1}}", "p.yaml:1:5: <<: merge keys are not supported; write the keys out"),
+        ("a: 1\na: 2", "p.yaml:2:1: a: this key is there twice; remove one"),
         (
             "--- a\n--- b",
             "p.yaml:2:5: a second document begins here; put each policy into a file of its own",
@@ -69,18 +45,9 @@ fn what_is_no_policy() {
             "apiVersion: backstay.dev/v2",
             "p.yaml:1:13: apiVersion: must be backstay.dev/v1, not backstay.dev/v2; this Backstay reads no other version",
         ),
-        (
-            "apiVersion: backstay.dev/v1\nkind: Drill",
-            "p.yaml:2:7: kind: must be Policy, not Drill",
-        ),
-        (
-            "kind: Policy",
-            "p.yaml:1:1: apiVersion: missing; add apiVersion: backstay.dev/v1",
-        ),
-        (
-            "apiVersion: 1",
-            "p.yaml:1:13: apiVersion: must be backstay.dev/v1, not a number",
-        ),
+        ("apiVersion: backstay.dev/v1\nkind: Drill", "p.yaml:2:7: kind: must be Policy, not Drill"),
+        ("kind: Policy", "p.yaml:1:1: apiVersion: missing; add apiVersion: backstay.dev/v1"),
+        ("apiVersion: 1", "p.yaml:1:13: apiVersion: must be backstay.dev/v1, not a number"),
         (
             "apiVersion: backstay.dev/v1\nkind: Policy\nmetadata: {name: .p}\nspec: {sources: [{name: a, directory: {path: a}}]}",
             "p.yaml:3:18: metadata.name: .p: a name must not begin with a dot",
@@ -93,10 +60,7 @@ fn what_is_no_policy() {
 #[test]
 fn keys_and_types() {
     assert_refused(&[
-        (
-            "sorces: []",
-            "p.yaml:5:3: spec.sorces: unknown key; did you mean sources?",
-        ),
+        ("sorces: []", "p.yaml:5:3: spec.sorces: unknown key; did you mean sources?"),
         (
             "exclude_caches: true",
             "p.yaml:5:3: spec.exclude_caches: unknown key; did you mean excludeCaches?",
@@ -105,22 +69,10 @@ fn keys_and_types() {
             "zzz: 1",
             "p.yaml:5:3: spec.zzz: unknown key; known here: repository, host, sources, exclude, excludeCaches, compression, memory, labels",
         ),
-        (
-            "host: h",
-            "p.yaml:5:3: spec.sources: missing; add sources: what is backed up, a list",
-        ),
-        (
-            "sources: []",
-            "p.yaml:5:12: spec.sources: must not be empty",
-        ),
-        (
-            "sources: {}",
-            "p.yaml:5:12: spec.sources: must be a list of mappings, not a mapping",
-        ),
-        (
-            "host:",
-            "p.yaml:5:7: spec.host: must be text, not empty; give a value or remove the key",
-        ),
+        ("host: h", "p.yaml:5:3: spec.sources: missing; add sources: what is backed up, a list"),
+        ("sources: []", "p.yaml:5:12: spec.sources: must not be empty"),
+        ("sources: {}", "p.yaml:5:12: spec.sources: must be a list of mappings, not a mapping"),
+        ("host:", "p.yaml:5:7: spec.host: must be text, not empty; give a value or remove the key"),
         ("host: ' '", "p.yaml:5:9: spec.host: must not be empty"),
         (
             "host: 7",
@@ -130,24 +82,15 @@ fn keys_and_types() {
             "exclude: [a, 1]",
             "p.yaml:5:16: spec.exclude[1]: must be text, not a number; put it in quotes if it is meant",
         ),
-        (
-            "excludeCaches: yes",
-            "p.yaml:5:18: spec.excludeCaches: must be true or false, not text",
-        ),
-        (
-            "labels: {a: [b]}",
-            "p.yaml:5:15: spec.labels.a: must be text, not a list",
-        ),
+        ("excludeCaches: yes", "p.yaml:5:18: spec.excludeCaches: must be true or false, not text"),
+        ("labels: {a: [b]}", "p.yaml:5:15: spec.labels.a: must be text, not a list"),
     ]);
 }
 
 #[test]
 fn numbers() {
     assert_refused(&[
-        (
-            "compression: off",
-            "p.yaml:5:16: spec.compression: must be a mapping, not text",
-        ),
+        ("compression: off", "p.yaml:5:16: spec.compression: must be a mapping, not text"),
         (
             "compression: {level: 40}",
             "p.yaml:5:24: spec.compression.level: must be a whole number from 1 to 19, not 40",
@@ -160,23 +103,13 @@ fn numbers() {
             "compression: {level: true}",
             "p.yaml:5:24: spec.compression.level: must be a whole number from 1 to 19 or off, not true or false",
         ),
-        (
-            "memory: 1.5",
-            "p.yaml:5:11: spec.memory: must be a size such as 256MiB, not a number",
-        ),
+        ("memory: 1.5", "p.yaml:5:11: spec.memory: must be a size such as 256MiB, not a number"),
     ]);
 }
 
 #[test]
 fn what_comes_later() {
-    for later in [
-        "schedule",
-        "retention",
-        "objectives",
-        "hooks",
-        "drill",
-        "notify",
-    ] {
+    for later in ["schedule", "retention", "objectives", "hooks", "drill", "notify"] {
         let message = format!(
             "p.yaml:5:3: spec.{later}: comes with a later version of Backstay; remove it for now"
         );
@@ -188,10 +121,7 @@ fn what_comes_later() {
 fn values() {
     let memory = "p.yaml:5:11: spec.memory: ";
     for (value, cause) in [
-        (
-            "256",
-            "a backup needs at least 64MiB; write a size such as 256MiB",
-        ),
+        ("256", "a backup needs at least 64MiB; write a size such as 256MiB"),
         ("much", "much is not a size; write one such as 256MiB"),
     ] {
         let text = format!("{HEAD}memory: {value}\n  {SOURCES}");
@@ -318,22 +248,13 @@ fn secrets_have_no_place() {
                 "p.yaml:5:3: spec.passphrase: {why} mount it as a file and name that in BACKSTAY_PASSPHRASE_FILE"
             ),
         ),
-        (
-            "secretKey: hunter2",
-            format!("p.yaml:5:3: spec.secretKey: {why} {store}"),
-        ),
+        ("secretKey: hunter2", format!("p.yaml:5:3: spec.secretKey: {why} {store}")),
         (
             "labels: {awsSecret: hunter2}",
             format!("p.yaml:5:12: spec.labels.awsSecret: {why} {store}"),
         ),
-        (
-            "host: AGE-SECRET-KEY-1X # hunter2",
-            format!("p.yaml:5:9: {why} {keys}"),
-        ),
-        (
-            "repository: sftp://me:hunter2@host/p",
-            format!("p.yaml:5:25: {why} {store}"),
-        ),
+        ("host: AGE-SECRET-KEY-1X # hunter2", format!("p.yaml:5:9: {why} {keys}")),
+        ("repository: sftp://me:hunter2@host/p", format!("p.yaml:5:25: {why} {store}")),
     ] {
         let said = refused(&format!("{HEAD}{spec}"));
         assert_eq!(said, message, "{spec}");

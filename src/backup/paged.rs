@@ -1,0 +1,313 @@
+//! Database files: read page by page, compared with the parent's page map, so that a backup stores
+//! the pages that changed and not the chunks around them.
+//!
+//! Changed pages are gathered into groups of up to 1 MiB, which are chunks like any other. Segments of
+//! the page map follow their groups at a distance, in a task of their own, so that a file of any size
+//! is mapped in bounded memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, SetOnce, mpsc};
+
+use crate::backup::flow::{Piece, Progress, ReadRequest, Stage, Task};
+use crate::backup::large::{Opened, store_extents};
+use crate::backup::list::ListWriter;
+use crate::backup::segment::{
+    self, DraftPage, DraftSegment, DraftSource, ParentMap, ParentSegment,
+};
+use crate::backup::small::unreadable;
+use crate::entry::Cutter;
+use crate::repo;
+use crate::repo::reference::ChunkRef;
+use crate::repo::tree::content::Content;
+use crate::repo::tree::leaf::{Fidelity, StoredEntry};
+use crate::repo::tree::pages::{PageHash, SEGMENT_PAGES};
+use crate::repo::writer::Writer;
+use crate::source::{self, Problem};
+use crate::units::{MIB, to_u64, to_usize};
+
+/// Changed pages that are stored as one chunk.
+const GROUP_BYTES: usize = MIB;
+/// Bytes that are read and compared at a time.
+const WINDOW_BYTES: usize = 4 * MIB;
+/// A group is stored after so many segments even if it is not full.
+const GROUP_SEGMENTS: usize = 32;
+
+/// A group that will be a chunk; known to every page that lies in it.
+pub(super) type GroupSlot = Arc<SetOnce<ChunkRef>>;
+
+/// Pages of one window.
+struct Window {
+    bytes: Vec<u8>,
+    hashes: Vec<PageHash>,
+    kinds: Vec<PageKind>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PageKind {
+    Same,
+    Zeros,
+    New,
+}
+
+struct Group {
+    slot: GroupSlot,
+    bytes: Vec<u8>,
+    pages: u32,
+    segments: usize,
+    permit: OwnedSemaphorePermit,
+}
+
+struct Paging<'a> {
+    stage: &'a Stage,
+    page_bytes: usize,
+    group: Option<Group>,
+    stores: VecDeque<Task<()>>,
+}
+
+/// Reads a file page by page. Returns what is left to be done, as `read_large` does.
+pub(super) async fn read_paged(
+    stage: &Stage,
+    request: ReadRequest,
+    mut content: Box<dyn source::Content>,
+    opened: Opened,
+    page_bytes: u32,
+) -> Result<impl Future<Output = Result<(), repo::Error>> + Send + 'static, repo::Error> {
+    let page_bytes = to_usize(page_bytes.into());
+    let mut parent = ParentMap::open(stage, request.parent.as_ref(), page_bytes);
+    let mut paging = Paging { stage, page_bytes, group: None, stores: VecDeque::new() };
+    // So many segments may wait for a group that is still open.
+    let (segments, drafts) = mpsc::channel(2 * GROUP_SEGMENTS);
+    let mapping = stage.spawn(write_map(Arc::clone(&stage.writer), drafts));
+    let size_bytes = opened.entry.size_bytes;
+    let segment_bytes = to_u64(SEGMENT_PAGES * page_bytes);
+    let mut failed = None;
+    for number in 0..size_bytes.div_ceil(segment_bytes) {
+        let start = number * segment_bytes;
+        let length = segment_bytes.min(size_bytes - start);
+        let known = parent.next().await?;
+        let hashes = known.as_ref().map(ParentSegment::hashes).unwrap_or_default();
+        match paging.segment(content, start, length, hashes).await? {
+            (back, Ok(pages)) => {
+                content = back;
+                let covered_bytes = length;
+                let draft = DraftSegment { parent: known, pages, covered_bytes };
+                if segments.send(draft).await.is_err() {
+                    // The mapping task ended early, which it only does with an error, and that ends
+                    // the run.
+                    break;
+                }
+            }
+            (back, Err(problem)) => {
+                content = back;
+                failed = Some(problem);
+                break;
+            }
+        }
+    }
+    drop(segments);
+    paging.flush_group();
+    let mut stores = paging.stores;
+    Progress::add(&stage.progress.read_files, 1);
+    let cpu = &stage.writer.repository().world().cpu;
+    let closed = cpu.run(move || content.close()).await;
+    let writer = Arc::clone(&stage.writer);
+    Ok(async move {
+        while let Some(stored) = stores.pop_front() {
+            stored.join().await;
+        }
+        let list = mapping.join().await;
+        let Opened { entry, cutter, runs } = opened;
+        if let Some(problem) = failed {
+            request.answer(Some(unreadable(entry)), Some(problem));
+            return Ok(());
+        }
+        let (level, items) = list.finish().await?;
+        let extents = store_extents(&writer, runs).await?;
+        let fidelity = if closed.is_some() { Fidelity::Changed } else { Fidelity::Exact };
+        let content = Content { cutter: (!items.is_empty()).then_some(cutter), level, items };
+        request.answer(Some(StoredEntry { entry, content, extents, fidelity }), closed);
+        Ok(())
+    })
+}
+
+/// Writes segments in order, each after its groups have places.
+async fn write_map(
+    writer: Arc<Writer>,
+    mut drafts: mpsc::Receiver<DraftSegment>,
+) -> Result<ListWriter, repo::Error> {
+    let mut list = ListWriter::new(&writer);
+    while let Some(draft) = drafts.recv().await {
+        let covered_bytes = draft.covered_bytes;
+        let reference = segment::write(&writer, draft).await?;
+        list.push(reference, covered_bytes).await?;
+    }
+    writer.flush_nodes().await?;
+    Ok(list)
+}
+
+type Segmented = (Box<dyn source::Content>, Result<Vec<DraftPage>, Problem>);
+
+impl Paging<'_> {
+    /// Reads the pages of one segment, of which `hashes` are those of the parent.
+    async fn segment(
+        &mut self,
+        mut content: Box<dyn source::Content>,
+        start_bytes: u64,
+        length_bytes: u64,
+        hashes: Arc<Vec<PageHash>>,
+    ) -> Result<Segmented, repo::Error> {
+        let mut pages = Vec::with_capacity(to_usize(length_bytes).div_ceil(self.page_bytes));
+        let end = start_bytes + length_bytes;
+        let mut at = start_bytes;
+        while at < end {
+            let length = to_usize(end - at).min(WINDOW_BYTES);
+            let permit = self.stage.writer.reserve(length).await?;
+            let (back, window) = self.window(content, at, length, pages.len(), &hashes).await;
+            content = back;
+            match window {
+                Ok(window) => self.gather(window, &mut pages).await?,
+                Err(problem) => return Ok((content, Err(problem))),
+            }
+            drop(permit);
+            at += to_u64(length);
+        }
+        if let Some(group) = &mut self.group {
+            group.segments += 1;
+            if group.segments >= GROUP_SEGMENTS {
+                self.flush_group();
+            }
+        }
+        Ok((content, Ok(pages)))
+    }
+
+    async fn window(
+        &self,
+        mut content: Box<dyn source::Content>,
+        at_bytes: u64,
+        length: usize,
+        first_page: usize,
+        hashes: &Arc<Vec<PageHash>>,
+    ) -> (Box<dyn source::Content>, Result<Window, Problem>) {
+        let writer = Arc::clone(&self.stage.writer);
+        let hashes = Arc::clone(hashes);
+        let page_bytes = self.page_bytes;
+        let job = move || {
+            let known = hashes.get(first_page..).unwrap_or_default();
+            let window = read_window(&mut *content, &writer, at_bytes, length, page_bytes, known);
+            (content, window)
+        };
+        let (content, window) = self.stage.writer.repository().world().cpu.run(job).await;
+        Progress::add(&self.stage.progress.read_bytes, to_u64(length));
+        (content, window)
+    }
+
+    /// Adds a window's pages to the segment, and its new ones to the open group.
+    async fn gather(
+        &mut self,
+        window: Window,
+        pages: &mut Vec<DraftPage>,
+    ) -> Result<(), repo::Error> {
+        let bodies = window.bytes.chunks(self.page_bytes);
+        for ((body, hash), kind) in bodies.zip(window.hashes).zip(window.kinds) {
+            let source = match kind {
+                PageKind::Same => DraftSource::Same,
+                PageKind::Zeros => DraftSource::Zeros,
+                PageKind::New => {
+                    let group = self.open_group().await?;
+                    group.bytes.extend_from_slice(body);
+                    group.pages += 1;
+                    DraftSource::New { group: Arc::clone(&group.slot), page: group.pages - 1 }
+                }
+            };
+            pages.push(DraftPage { hash, source });
+        }
+        // Where all is new, groups end at multiples of their size, so that a copy of the file that
+        // has no parent finds the same chunks.
+        let aligned = (pages.len() * self.page_bytes).is_multiple_of(GROUP_BYTES);
+        if aligned && self.group.as_ref().is_some_and(|group| group.bytes.len() >= GROUP_BYTES / 2)
+        {
+            self.flush_group();
+        }
+        Ok(())
+    }
+
+    async fn open_group(&mut self) -> Result<&mut Group, repo::Error> {
+        if self.group.as_ref().is_some_and(|group| group.bytes.len() >= GROUP_BYTES) {
+            self.flush_group();
+        }
+        while self.stores.front().is_some_and(Task::is_finished) {
+            self.stores.pop_front();
+        }
+        let group = match self.group.take() {
+            Some(group) => group,
+            None => Group {
+                permit: self.stage.writer.reserve(GROUP_BYTES).await?,
+                slot: Arc::default(),
+                bytes: Vec::with_capacity(GROUP_BYTES),
+                pages: 0,
+                segments: 0,
+            },
+        };
+        Ok(self.group.insert(group))
+    }
+
+    fn flush_group(&mut self) {
+        let Some(group) = self.group.take() else {
+            return;
+        };
+        let stage = self.stage.clone();
+        let store = self.stage.spawn(async move {
+            let length = u32::try_from(group.bytes.len()).unwrap_or(u32::MAX);
+            let piece = Piece { bytes: group.bytes, lengths: vec![length] };
+            let references = stage.store_piece(piece, group.permit).await?;
+            if let Some(reference) = references.into_iter().next() {
+                reference.frame.wait().await;
+                drop(group.slot.set(reference));
+            }
+            Ok(())
+        });
+        self.stores.push_back(store);
+    }
+}
+
+fn read_window(
+    content: &mut dyn source::Content,
+    writer: &Writer,
+    at_bytes: u64,
+    length: usize,
+    page_bytes: usize,
+    known: &[PageHash],
+) -> Result<Window, Problem> {
+    let mut bytes = vec![0; length];
+    let read = content.read_at(&mut bytes, at_bytes)?;
+    if read < length {
+        return Err(Problem {
+            path: content.entry().path.clone(),
+            fault: source::Fault::Shrunk,
+            detail: "it became shorter while it was read".into(),
+        });
+    }
+    let keys = writer.repository().secrets().newest();
+    let hashes: Vec<PageHash> = bytes.chunks(page_bytes).map(|page| keys.page_hash(page)).collect();
+    let kind = |(number, page): (usize, &[u8])| {
+        if known.get(number) == hashes.get(number) {
+            PageKind::Same
+        } else if page.iter().all(|byte| *byte == 0) {
+            PageKind::Zeros
+        } else {
+            PageKind::New
+        }
+    };
+    let kinds = bytes.chunks(page_bytes).enumerate().map(kind).collect();
+    Ok(Window { bytes, hashes, kinds })
+}
+
+/// Page size, if a file is cut into pages.
+pub(super) fn page_bytes(cutter: Cutter) -> Option<u32> {
+    match cutter {
+        Cutter::Pages { page_bytes } => Some(page_bytes),
+        _ => None,
+    }
+}

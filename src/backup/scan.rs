@@ -1,0 +1,278 @@
+//! The scanning stage: forms leaves from the listing and compares them with the parent's. A leaf whose
+//! fingerprint is the same is referred to unread; in others, each entry is compared by itself and
+//! what is new or changed is ordered from the reading stage.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::backup::flow::{Progress, ReadFile, ReadRequest};
+use crate::backup::read::Order;
+use crate::entry::{Entry, FileTime, TreePath};
+use crate::repo;
+use crate::repo::Repository;
+use crate::repo::cursor::LeafCursor;
+use crate::repo::id::ChunkId;
+use crate::repo::reference::ChunkRef;
+use crate::repo::tree::inner::Child;
+use crate::repo::tree::leaf::{Fidelity, NO_FINGERPRINT, StoredEntry, fingerprint};
+use crate::repo::tree::{LEAF_ENTRIES_LIMIT, levels_ended_by};
+use crate::repo::writer::Writer;
+use crate::source::{self, Cut, Problem};
+use crate::units::to_u64;
+
+/// A change so soon before or after the run began may share its time stamp with a later one: such
+/// entries are read again. Covers file systems that keep times in steps of 2 s.
+const RACY_SECONDS: i64 = 2;
+
+/// An entry of a new leaf.
+pub(super) enum DraftEntry {
+    /// All is known, from the parent.
+    Ready(Box<StoredEntry>),
+    /// The reading stage will tell.
+    Pending {
+        answer: oneshot::Receiver<ReadFile>,
+        /// Chunks that the parent had under the same path.
+        was: Vec<ChunkId>,
+    },
+}
+
+/// A leaf on its way to the assembling stage.
+pub(super) enum Draft {
+    /// The parent's, unread.
+    Same(Child),
+    /// A new one.
+    New { entries: Vec<DraftEntry>, fingerprint: [u8; 16] },
+}
+
+/// What the scan saw.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    pub(super) problems: Vec<Problem>,
+    pub(super) excluded: u64,
+}
+
+/// The parent's entries, taken in path order.
+pub(super) struct Parent {
+    repository: Repository,
+    cursor: LeafCursor,
+    loaded: VecDeque<StoredEntry>,
+    /// Entries changed from here on must be read again.
+    racy_from_seconds: i64,
+}
+
+impl Parent {
+    pub(super) async fn open(
+        repository: &Repository,
+        root: &ChunkRef,
+        started_nanoseconds: i64,
+    ) -> Result<Self, repo::Error> {
+        Ok(Self {
+            repository: repository.clone(),
+            cursor: LeafCursor::open(repository, root).await?,
+            loaded: VecDeque::new(),
+            racy_from_seconds: racy_from_seconds(started_nanoseconds),
+        })
+    }
+
+    /// The entry at `path`; asked for in path order.
+    async fn take(
+        &mut self,
+        writer: &Writer,
+        path: &TreePath,
+    ) -> Result<Option<StoredEntry>, repo::Error> {
+        loop {
+            while let Some(stored) = self.loaded.front() {
+                match stored.entry.path.cmp(path) {
+                    std::cmp::Ordering::Less => drop(self.loaded.pop_front()),
+                    std::cmp::Ordering::Equal => return Ok(self.loaded.pop_front()),
+                    std::cmp::Ordering::Greater => return Ok(None),
+                }
+            }
+            self.cursor.seek(path).await?;
+            let Some(child) = self.cursor.peek().await? else {
+                return Ok(None);
+            };
+            let reference = child.reference.clone();
+            self.cursor.advance();
+            writer.learn(std::iter::once(&reference));
+            self.loaded = self.repository.leaf(&reference).await?.into();
+            if self.loaded.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The leaf that covers exactly these entries, if they are unchanged.
+    async fn same_leaf(
+        &mut self,
+        writer: &Writer,
+        entries: &[Entry],
+        fingerprint: [u8; 16],
+    ) -> Result<Option<Child>, repo::Error> {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Ok(None);
+        };
+        self.cursor.seek(&first.path).await?;
+        let child = self.cursor.peek().await?.cloned();
+        writer.learn(self.cursor.take_visited().iter());
+        let same = child.filter(|child| {
+            child.last_path == last.path
+                && child.fingerprint == fingerprint
+                && fingerprint != NO_FINGERPRINT
+        });
+        if same.is_some() {
+            self.cursor.advance();
+        }
+        Ok(same)
+    }
+
+    fn is_unchanged(&self, entry: &Entry, stored: &StoredEntry) -> bool {
+        let was = &stored.entry;
+        stored.fidelity == Fidelity::Exact
+            && was.kind == entry.kind
+            && was.size_bytes == entry.size_bytes
+            && was.modified == entry.modified
+            && was.changed == entry.changed
+            && was.inode == entry.inode
+            && was.mode == entry.mode
+            && was.user_id == entry.user_id
+            && was.group_id == entry.group_id
+            && !is_racy(entry, self.racy_from_seconds)
+    }
+}
+
+fn racy_from_seconds(started_nanoseconds: i64) -> i64 {
+    started_nanoseconds.div_euclid(1_000_000_000) - RACY_SECONDS
+}
+
+fn is_racy(entry: &Entry, from_seconds: i64) -> bool {
+    let from = FileTime { seconds: from_seconds, nanoseconds: 0 };
+    entry.changed >= from || entry.modified >= from
+}
+
+/// The scan of one source.
+pub(super) struct Scan {
+    pub(super) writer: Arc<Writer>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) parent: Option<Parent>,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) drafts: mpsc::Sender<Draft>,
+    pub(super) racy_from_seconds: i64,
+    group: Vec<Entry>,
+    scanned: Scanned,
+}
+
+/// Why a scan ended early.
+pub(super) enum Ended {
+    Source(source::Error),
+    Repository(repo::Error),
+}
+
+impl From<repo::Error> for Ended {
+    fn from(error: repo::Error) -> Self {
+        Self::Repository(error)
+    }
+}
+
+impl Scan {
+    pub(super) fn new(
+        writer: &Arc<Writer>,
+        progress: &Arc<Progress>,
+        parent: Option<Parent>,
+        orders: mpsc::Sender<Order>,
+        drafts: mpsc::Sender<Draft>,
+        started_nanoseconds: i64,
+    ) -> Self {
+        Self {
+            writer: Arc::clone(writer),
+            progress: Arc::clone(progress),
+            parent,
+            orders,
+            drafts,
+            racy_from_seconds: racy_from_seconds(started_nanoseconds),
+            group: Vec::new(),
+            scanned: Scanned::default(),
+        }
+    }
+
+    /// Drains the cut.
+    pub(super) async fn run(mut self, cut: &mut dyn Cut) -> Result<Scanned, Ended> {
+        let writer = Arc::clone(&self.writer);
+        let keys = writer.repository().secrets().newest();
+        while let Some(batch) = cut.next().await.map_err(Ended::Source)? {
+            Progress::add(&self.progress.entries, to_u64(batch.entries.len()));
+            self.scanned.problems.extend(batch.problems);
+            self.scanned.excluded += batch.excluded;
+            for entry in batch.entries {
+                Progress::add(&self.progress.size_bytes, entry.size_bytes);
+                let ends = levels_ended_by(keys, &entry.path) > 0;
+                self.group.push(entry);
+                if ends || self.group.len() >= LEAF_ENTRIES_LIMIT {
+                    self.close_group().await?;
+                }
+            }
+        }
+        self.close_group().await?;
+        Ok(self.scanned)
+    }
+
+    async fn close_group(&mut self) -> Result<(), repo::Error> {
+        let entries = std::mem::take(&mut self.group);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let keys = self.writer.repository().secrets().newest();
+        let now = fingerprint(keys, entries.iter());
+        if let Some(parent) = &mut self.parent
+            && let Some(child) = parent.same_leaf(&self.writer, &entries, now).await?
+        {
+            return self.send(Draft::Same(child)).await;
+        }
+        let racy = entries.iter().any(|entry| is_racy(entry, self.racy_from_seconds));
+        let stored = if racy { NO_FINGERPRINT } else { now };
+        let mut drafts = Vec::with_capacity(entries.len());
+        for entry in entries {
+            drafts.push(self.draft(entry).await?);
+        }
+        self.send(Draft::New { entries: drafts, fingerprint: stored }).await
+    }
+
+    async fn draft(&mut self, entry: Entry) -> Result<DraftEntry, repo::Error> {
+        let mut was = None;
+        if let Some(parent) = &mut self.parent {
+            was = parent.take(&self.writer, &entry.path).await?;
+            if let Some(stored) = &was
+                && parent.is_unchanged(&entry, stored)
+            {
+                let mut stored = stored.clone();
+                // The path stays; what the listing knows better is the device, for hard links.
+                stored.entry.device = entry.device;
+                stored.entry.links = entry.links;
+                return Ok(DraftEntry::Ready(Box::new(stored)));
+            }
+        }
+        let (slot, answer) = oneshot::channel();
+        let chunks = was.iter().flat_map(|stored| &stored.content.items);
+        let ids = chunks.map(|item| item.reference.id).collect();
+        let request = ReadRequest { entry, parent: was, slot };
+        let order = Order::Read(Box::new(request));
+        // Nobody takes orders any more only when the run is ending with an error.
+        drop(self.orders.send(order).await);
+        Ok(DraftEntry::Pending { answer, was: ids })
+    }
+
+    async fn send(&mut self, draft: Draft) -> Result<(), repo::Error> {
+        match self.drafts.try_send(draft) {
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full(draft)) => {
+                // The assembling stage waits for what the reading stage may still be gathering.
+                drop(self.orders.send(Order::Flush).await);
+                drop(self.drafts.send(draft).await);
+                Ok(())
+            }
+        }
+    }
+}

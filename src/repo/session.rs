@@ -1,0 +1,234 @@
+//! A session: announce, read the newest checkpoint, choose a parent, write, commit. The order of
+//! these steps is what makes collecting safe without locks or clocks. FORMAT.md §12.
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+
+use crate::repo::error::Error;
+use crate::repo::id::{Lane, SessionId};
+use crate::repo::layout::{self, Place};
+use crate::repo::open::Repository;
+use crate::repo::record;
+use crate::repo::seal::{Sealed, open_object, seal_object};
+use crate::repo::snapshot::{AbortRecord, Checkpoint, SessionRecord, Snapshot};
+use crate::store;
+
+/// Largest session or abort record that is read.
+const RECORD_LIMIT_BYTES: u64 = 1 << 20;
+/// Largest snapshot or checkpoint that is read.
+const SNAPSHOT_LIMIT_BYTES: u64 = 256 << 20;
+/// How often a session is begun anew when a collector closes in on it.
+const ATTEMPTS: u32 = 5;
+/// Who writes.
+pub const PROGRAM: &str = concat!("backstay ", env!("CARGO_PKG_VERSION"));
+
+/// A session that was announced.
+#[derive(Debug)]
+pub struct Session {
+    /// Lane, sequence, checkpoint and id.
+    pub place: Place,
+    /// The newest checkpoint, read after the announcement.
+    pub head: Checkpoint,
+    /// The newest valid snapshot of the lane.
+    pub parent: Option<Snapshot>,
+    /// When it began, in nanoseconds since 1970.
+    pub started: i64,
+}
+
+/// What is in a commit register.
+#[derive(Debug)]
+pub enum Register {
+    /// A restore point.
+    Snapshot(Box<Snapshot>),
+    /// The session was given up.
+    Aborted(AbortRecord),
+}
+
+impl Session {
+    /// Announces a session for `job`. Costs 1 PUT, 4 LIST and 1 GET with a parent.
+    pub async fn begin(repository: &Repository, job: &str, host: &str) -> Result<Self, Error> {
+        repository.check_writable()?;
+        for _ in 0..ATTEMPTS {
+            if let Some(session) = Self::attempt(repository, job, host).await? {
+                return Ok(session);
+            }
+        }
+        Err(Error::Aborted {
+            session: job.to_owned(),
+            reason: "collectors kept closing in on it".into(),
+        })
+    }
+
+    async fn attempt(
+        repository: &Repository,
+        job: &str,
+        host: &str,
+    ) -> Result<Option<Self>, Error> {
+        let started = repository.now();
+        let checkpoint = newest_checkpoint(repository).await?;
+        let lane = repository.secrets().oldest().lane(job);
+        let prefix = layout::snapshots_of(lane);
+        let newest = repository.store().first(&prefix).await?;
+        let newest = newest.and_then(|object| Place::parse(&object.key));
+        let place = Place {
+            lane,
+            sequence: newest.map_or(1, |place| place.sequence + 1),
+            checkpoint,
+            session: SessionId(repository.world().random.array()),
+        };
+        let announcement = SessionRecord {
+            id: place.session,
+            started,
+            host: host.to_owned(),
+            program: PROGRAM.into(),
+        };
+        let key = place.session_key();
+        let object = sealed(repository, Sealed::Session, &key, &record::encode(&announcement));
+        repository.store().create(&key, vec![object]).await?;
+        let head = read_checkpoint(repository, newest_checkpoint(repository).await?).await?;
+        if head.closing > checkpoint {
+            return Ok(None);
+        }
+        let parent = match newest {
+            Some(_) => newest_valid(repository, lane, &head).await?,
+            None => None,
+        };
+        Ok(Some(Self { place, head, parent, started }))
+    }
+
+    /// Sessions of the lane that never committed and whose packs may be used: those above the newest
+    /// snapshot. Costs one LIST.
+    pub async fn abandoned(&self, repository: &Repository) -> Result<Vec<SessionId>, Error> {
+        let prefix = layout::sessions_of(self.place.lane);
+        let mut listing = repository.store().list(&prefix);
+        let mut sessions = Vec::new();
+        while let Some(object) = listing.try_next().await? {
+            let Some(place) = Place::parse(&object.key) else {
+                continue;
+            };
+            // Newest first, so the rest is older still.
+            if place.sequence < self.place.sequence {
+                break;
+            }
+            if place.session != self.place.session {
+                sessions.push(place.session);
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Makes the snapshot visible. Everything that it refers to must be durable. Costs 1 PUT and
+    /// 1 LIST.
+    pub async fn commit(&self, repository: &Repository, snapshot: &Snapshot) -> Result<(), Error> {
+        let key = self.place.register_key();
+        let record = record::encode(snapshot);
+        if record.is_empty() {
+            return Err(Error::Bug("a snapshot that refers to something not stored".into()));
+        }
+        let object = sealed(repository, Sealed::Snapshot, &key, &record);
+        match repository.store().create(&key, vec![object.clone()]).await {
+            Ok(()) => {}
+            Err(store::Error::Exists { .. }) => self.settle(repository, &object).await?,
+            Err(error) => return Err(error.into()),
+        }
+        let number = newest_checkpoint(repository).await?;
+        if number > self.head.number {
+            let head = read_checkpoint(repository, number).await?;
+            if !head.is_valid(self.place.session, self.place.checkpoint) {
+                return Err(self.aborted("a collector finished before it committed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Something is in the register: our own snapshot if a reply was lost, else someone gave us up.
+    async fn settle(&self, repository: &Repository, ours: &Bytes) -> Result<(), Error> {
+        let key = self.place.register_key();
+        let found = repository.store().get(&key, SNAPSHOT_LIMIT_BYTES).await?;
+        if found == *ours {
+            return Ok(());
+        }
+        match read_register(repository, &self.place).await? {
+            Register::Aborted(record) => Err(self.aborted(&record.reason)),
+            Register::Snapshot(_) => {
+                Err(Error::damaged(&key, "holds a snapshot that this session did not write"))
+            }
+        }
+    }
+
+    fn aborted(&self, reason: &str) -> Error {
+        Error::Aborted { session: self.place.session.to_string(), reason: reason.to_owned() }
+    }
+}
+
+fn sealed(repository: &Repository, kind: Sealed, key: &store::Key, record: &[u8]) -> Bytes {
+    let random = &*repository.world().random;
+    seal_object(kind, repository.id(), repository.secrets(), random, key, record)
+}
+
+/// The newest checkpoint's number; 0 where there is none. Costs one LIST.
+pub async fn newest_checkpoint(repository: &Repository) -> Result<u64, Error> {
+    let newest = repository.store().first(layout::CHECKPOINT).await?;
+    Ok(newest.and_then(|object| layout::parse_checkpoint(&object.key)).unwrap_or(0))
+}
+
+/// A checkpoint; number 0 is the empty one.
+pub async fn read_checkpoint(repository: &Repository, number: u64) -> Result<Checkpoint, Error> {
+    if number == 0 {
+        return Ok(Checkpoint::default());
+    }
+    let key = layout::checkpoint(number);
+    let object = repository.store().get(&key, SNAPSHOT_LIMIT_BYTES).await?;
+    let (kind, body) = open_object(repository.id(), repository.secrets(), &key, &object)?;
+    if kind != Sealed::Checkpoint {
+        return Err(Error::damaged(&key, "is not a checkpoint"));
+    }
+    let checkpoint: Checkpoint = record::decode(&key, &body)?;
+    if checkpoint.number != number {
+        return Err(Error::damaged(&key, "is not the checkpoint that its name says"));
+    }
+    Ok(checkpoint)
+}
+
+/// What is in the commit register of `place`.
+pub async fn read_register(repository: &Repository, place: &Place) -> Result<Register, Error> {
+    let key = place.register_key();
+    let object = repository.store().get(&key, SNAPSHOT_LIMIT_BYTES).await?;
+    let (kind, body) = open_object(repository.id(), repository.secrets(), &key, &object)?;
+    match kind {
+        Sealed::Snapshot => {
+            let snapshot: Snapshot = record::decode(&key, &body)?;
+            snapshot.check(key.as_str(), place.session)?;
+            Ok(Register::Snapshot(Box::new(snapshot)))
+        }
+        Sealed::Abort if to_u64_len(&body) <= RECORD_LIMIT_BYTES => {
+            Ok(Register::Aborted(record::decode(&key, &body)?))
+        }
+        _ => Err(Error::damaged(&key, "is neither a snapshot nor an abort record")),
+    }
+}
+
+fn to_u64_len(bytes: &[u8]) -> u64 {
+    crate::units::to_u64(bytes.len())
+}
+
+async fn newest_valid(
+    repository: &Repository,
+    lane: Lane,
+    head: &Checkpoint,
+) -> Result<Option<Snapshot>, Error> {
+    let prefix = layout::snapshots_of(lane);
+    let mut listing = repository.store().list(&prefix);
+    while let Some(object) = listing.try_next().await? {
+        let Some(place) = Place::parse(&object.key) else {
+            continue;
+        };
+        if !head.is_valid(place.session, place.checkpoint) {
+            continue;
+        }
+        if let Register::Snapshot(snapshot) = read_register(repository, &place).await? {
+            return Ok(Some(*snapshot));
+        }
+    }
+    Ok(None)
+}

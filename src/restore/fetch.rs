@@ -1,0 +1,347 @@
+//! Fetching: pieces are gathered by frame, frames that lie close together are read with one GET, and
+//! each frame is opened, verified and written out on the CPU pool, in whatever order they come.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::destination::Destination;
+use crate::repo::id::{ChunkId, PackId};
+use crate::repo::layout;
+use crate::repo::reader::{PackOpener, verified_chunk};
+use crate::repo::reference::Place;
+use crate::repo::{self, Repository};
+use crate::restore::file::RestoredFile;
+use crate::restore::layout::Piece;
+use crate::restore::{Damage, Error, Progress};
+use crate::units::{KIB, MIB, to_u64, to_usize};
+
+/// Frames that lie closer together than this are read with one GET.
+const GAP_BYTES: u64 = 256 * KIB as u64;
+/// Longest GET, unless a single frame is longer.
+const GET_BYTES: u64 = 8 * MIB as u64;
+/// Stored and plain bytes that may be in memory at a time.
+const MEMORY_KIB: usize = 48 * 1024;
+/// Plain bytes of frames that are gathered before fetching begins.
+const WINDOW_BYTES: u64 = 64 * MIB as u64;
+/// And pieces, which take memory too.
+const WINDOW_PIECES: usize = 65_536;
+
+/// A piece and the file that it belongs to.
+struct Wanted {
+    file: Arc<RestoredFile>,
+    piece: Piece,
+}
+
+/// A frame and everything that is wanted of it.
+struct FrameWork {
+    place: Place,
+    wanted: Vec<Wanted>,
+}
+
+/// What workers share.
+pub(super) struct Shared {
+    pub(super) repository: Repository,
+    pub(super) destination: Arc<dyn Destination>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) damage: mpsc::UnboundedSender<Damage>,
+    memory: Arc<Semaphore>,
+    fetched_bytes: AtomicU64,
+}
+
+/// Gathers pieces and fetches them window by window.
+pub(super) struct Fetcher {
+    shared: Arc<Shared>,
+    window: BTreeMap<(PackId, u32), FrameWork>,
+    window_bytes: u64,
+    window_pieces: usize,
+    tasks: JoinSet<Result<(), Error>>,
+}
+
+impl Fetcher {
+    pub(super) fn new(
+        repository: &Repository,
+        destination: Arc<dyn Destination>,
+        progress: Arc<Progress>,
+        damage: mpsc::UnboundedSender<Damage>,
+    ) -> Self {
+        let shared = Shared {
+            repository: repository.clone(),
+            destination,
+            progress,
+            damage,
+            memory: Arc::new(Semaphore::new(MEMORY_KIB)),
+            fetched_bytes: AtomicU64::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+            window: BTreeMap::new(),
+            window_bytes: 0,
+            window_pieces: 0,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Asks for a piece. Fetching begins when enough was asked for.
+    pub(super) async fn want(
+        &mut self,
+        file: &Arc<RestoredFile>,
+        piece: Piece,
+    ) -> Result<(), Error> {
+        let place = piece.chunk.frame.place();
+        let place = place.ok_or_else(|| repo::Error::Bug("reading an unplaced frame".into()))?;
+        file.expect();
+        let key = (place.pack, place.offset_bytes);
+        let work = self.window.entry(key).or_insert_with(|| {
+            self.window_bytes += u64::from(place.plain_bytes);
+            FrameWork { place, wanted: Vec::new() }
+        });
+        work.wanted.push(Wanted { file: Arc::clone(file), piece });
+        self.window_pieces += 1;
+        if self.window_bytes >= WINDOW_BYTES || self.window_pieces >= WINDOW_PIECES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs work on the CPU pool beside the fetching.
+    pub(super) async fn run(
+        &mut self,
+        work: impl FnOnce(&Shared) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let permit = reserve(&self.shared, 1).await?;
+        self.tasks.spawn(async move {
+            let cpu = shared.repository.world().cpu.clone();
+            cpu.run(move || {
+                let _permit = permit;
+                work(&shared)
+            })
+            .await
+        });
+        self.collect()
+    }
+
+    /// What workers share.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Starts fetching what was asked for.
+    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        self.window_bytes = 0;
+        self.window_pieces = 0;
+        let frames = std::mem::take(&mut self.window).into_values();
+        for run in coalesce(frames) {
+            let bytes =
+                run.stored_bytes() + run.frames.iter().map(FrameWork::plain_bytes).sum::<u64>();
+            let permit = reserve(&self.shared, bytes).await?;
+            let shared = Arc::clone(&self.shared);
+            self.tasks.spawn(async move {
+                let _permit = permit;
+                fetch(&shared, run).await
+            });
+            self.collect()?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what is done.
+    fn collect(&mut self) -> Result<(), Error> {
+        while let Some(done) = self.tasks.try_join_next() {
+            joined(done)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for everything; returns the bytes that were fetched.
+    pub(super) async fn finish(mut self) -> Result<u64, Error> {
+        self.flush().await?;
+        while let Some(done) = self.tasks.join_next().await {
+            joined(done)?;
+        }
+        Ok(self.shared.fetched_bytes.load(Ordering::Relaxed))
+    }
+}
+
+fn joined(done: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
+    match done {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(repo::Error::Bug("a task was cancelled".into()).into()),
+    }
+}
+
+async fn reserve(shared: &Shared, bytes: u64) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
+    let kib = to_usize(bytes).div_ceil(KIB).clamp(1, MEMORY_KIB);
+    let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+    let permit = Arc::clone(&shared.memory).acquire_many_owned(kib).await;
+    permit.map_err(|_| repo::Error::Bug("the memory budget was closed".into()).into())
+}
+
+/// Frames of one pack that are read with one GET.
+struct Run {
+    pack: PackId,
+    start_bytes: u64,
+    end_bytes: u64,
+    frames: Vec<FrameWork>,
+}
+
+impl Run {
+    fn stored_bytes(&self) -> u64 {
+        self.end_bytes - self.start_bytes
+    }
+}
+
+impl FrameWork {
+    fn plain_bytes(&self) -> u64 {
+        u64::from(self.place.plain_bytes)
+    }
+}
+
+/// Puts frames together that lie close to each other; they come in the order of packs and offsets.
+fn coalesce(frames: impl Iterator<Item = FrameWork>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for frame in frames {
+        let (start, end) = (u64::from(frame.place.offset_bytes), frame.place.end_bytes());
+        match runs.last_mut() {
+            Some(run)
+                if run.pack == frame.place.pack
+                    && start >= run.end_bytes
+                    && start - run.end_bytes <= GAP_BYTES
+                    && end - run.start_bytes <= GET_BYTES =>
+            {
+                run.end_bytes = end;
+                run.frames.push(frame);
+            }
+            _ => runs.push(Run {
+                pack: frame.place.pack,
+                start_bytes: start,
+                end_bytes: end,
+                frames: vec![frame],
+            }),
+        }
+    }
+    runs
+}
+
+async fn fetch(shared: &Arc<Shared>, run: Run) -> Result<(), Error> {
+    let read = async {
+        let opener = shared.repository.data_opener(run.pack).await?;
+        let range = run.start_bytes..run.end_bytes;
+        let bytes = shared.repository.store().get_range(&layout::pack(run.pack), range).await;
+        Ok::<_, repo::Error>((opener, bytes?))
+    };
+    let (opener, bytes) = match read.await {
+        Ok(read) => read,
+        // Without the pack its files are lost, but others need not be.
+        Err(error) if is_damage(&error) => {
+            let shared = Arc::clone(shared);
+            let cpu = shared.repository.world().cpu.clone();
+            let give_up =
+                move || run.frames.iter().try_for_each(|frame| give_up(&shared, frame, &error));
+            return cpu.run(give_up).await;
+        }
+        Err(error) => return Err(error.into()),
+    };
+    shared.fetched_bytes.fetch_add(to_u64(bytes.len()), Ordering::Relaxed);
+    let jobs = run.frames.into_iter().map(|frame| {
+        let start = to_usize(u64::from(frame.place.offset_bytes) - run.start_bytes);
+        let stored = bytes.slice(start..start + to_usize(u64::from(frame.place.stored_bytes)));
+        let shared = Arc::clone(shared);
+        let opener = opener.clone();
+        async move {
+            let cpu = shared.repository.world().cpu.clone();
+            cpu.run(move || write_frame(&shared, &opener, frame, stored.into())).await
+        }
+    });
+    futures::future::try_join_all(jobs).await?;
+    Ok(())
+}
+
+/// Whether an error means that stored bytes are lost, not that they cannot be reached.
+pub(super) fn is_damage(error: &repo::Error) -> bool {
+    matches!(error.class(), crate::class::Class::Damaged | crate::class::Class::Missing)
+}
+
+/// Opens a frame, verifies the chunks that are wanted, and writes them out. Blocks.
+fn write_frame(
+    shared: &Shared,
+    opener: &PackOpener,
+    frame: FrameWork,
+    stored: Vec<u8>,
+) -> Result<(), Error> {
+    let plain = match opener.open(&frame.place, stored) {
+        Ok(plain) => plain,
+        Err(error) => return give_up(shared, &frame, &error),
+    };
+    let mut verified: BTreeMap<(u32, u32), bool> = BTreeMap::new();
+    let mut wanted = frame.wanted.as_slice();
+    // Pieces of one file follow each other: it is looked at, and counted down, once.
+    while let Some(first) = wanted.first() {
+        let of_file = wanted.iter().take_while(|next| Arc::ptr_eq(&next.file, &first.file)).count();
+        let (pieces, rest) = wanted.split_at(of_file);
+        wanted = rest;
+        let file = &first.file;
+        for Wanted { piece, .. } in pieces {
+            let chunk = &piece.chunk;
+            let key = (chunk.offset_bytes, chunk.length_bytes);
+            let sound = *verified.entry(key).or_insert_with(|| {
+                let chunk = verified_chunk(&shared.repository, chunk, &plain);
+                if let Err(error) = &chunk {
+                    report(shared, file, error);
+                }
+                chunk.is_ok()
+            });
+            if !sound {
+                spoil(shared, file, chunk.id);
+                continue;
+            }
+            let start = to_usize(u64::from(chunk.offset_bytes) + u64::from(piece.from_bytes));
+            let end = start + to_usize(piece.length_bytes.into());
+            let bytes = plain.get(start..end).unwrap_or_default();
+            file.output(&*shared.destination)?.write_at(bytes, piece.to_bytes)?;
+            shared.progress.add_bytes(u64::from(piece.length_bytes));
+        }
+        finish_pieces(shared, file, to_u64(pieces.len()))?;
+    }
+    Ok(())
+}
+
+/// Counts pieces down, and the file if it is done.
+pub(super) fn finish_pieces(
+    shared: &Shared,
+    file: &RestoredFile,
+    pieces: u64,
+) -> Result<(), Error> {
+    if file.done(&*shared.destination, pieces)? && !file.is_spoiled() {
+        shared.progress.add_file();
+    }
+    Ok(())
+}
+
+fn report(shared: &Shared, file: &RestoredFile, error: &repo::Error) {
+    if !file.is_spoiled() {
+        let path = file.entry.path.clone();
+        // The receiver lives as long as the restore.
+        drop(shared.damage.send(Damage { path, detail: error.to_string() }));
+    }
+    file.spoil();
+}
+
+fn spoil(shared: &Shared, file: &RestoredFile, chunk: ChunkId) {
+    let error = repo::Error::damaged(format!("chunk {chunk}"), "is not what it was");
+    report(shared, file, &error);
+}
+
+/// Names all files that want something of a frame that cannot be had.
+fn give_up(shared: &Shared, frame: &FrameWork, error: &repo::Error) -> Result<(), Error> {
+    for Wanted { file, .. } in &frame.wanted {
+        report(shared, file, error);
+        finish_pieces(shared, file, 1)?;
+    }
+    Ok(())
+}

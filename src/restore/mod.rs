@@ -1,0 +1,213 @@
+//! `restore`: a snapshot in, files out.
+//!
+//! Two passes over the tree. The first makes directories and asks for files' pieces, which are fetched,
+//! verified and written out of order. The second gives directories their final attributes and makes
+//! hard links, when nothing below them changes any more. What is damaged is named and left out, never
+//! written as if it were right; everything else is restored.
+
+mod existing;
+mod fetch;
+mod file;
+mod layout;
+mod pass;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::class::Class;
+use crate::destination::{self, Destination, Shortfall};
+use crate::entry::TreePath;
+use crate::repo::snapshot::{Snapshot, SourceRecord};
+use crate::repo::{self, Repository};
+
+/// What to restore of a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// One source, or all of them, each into a directory of its name.
+    pub source: Option<String>,
+    /// A path in that source; empty for all of it. A directory's content goes into the destination
+    /// itself; a file goes there under its own name.
+    pub path: TreePath,
+}
+
+/// How to restore.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What of the snapshot.
+    pub selection: Selection,
+    /// Remove what the snapshot does not have.
+    pub delete: bool,
+}
+
+/// Counters of a run, for people who watch and for the report.
+#[derive(Debug, Default)]
+pub struct Progress {
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    fn add_file(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Files finished so far.
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// A file that could not be restored as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: TreePath,
+    /// What is wrong with what is stored.
+    pub detail: String,
+}
+
+/// What a restore did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Entries restored, of all kinds.
+    pub entries: u64,
+    /// Files written or found right.
+    pub files: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Bytes fetched from the store.
+    pub fetched_bytes: u64,
+    /// Files left alone because of what was there.
+    pub skipped: u64,
+    /// Entries removed because the snapshot does not have them.
+    pub removed: u64,
+    /// Files whose bytes are not to be had any more.
+    pub damage: Vec<Damage>,
+    /// Entries that the snapshot itself has only in part: not stored, or changed while read.
+    pub incomplete: Vec<TreePath>,
+    /// What the destination could not take.
+    pub shortfalls: Vec<Shortfall>,
+}
+
+/// What keeps a restore from going on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The repository.
+    #[error(transparent)]
+    Repository(#[from] repo::Error),
+    /// The destination.
+    #[error(transparent)]
+    Destination(#[from] destination::Error),
+    /// What was asked for is not in the snapshot.
+    #[error("{wanted} is not in snapshot {snapshot}: {reason}")]
+    NotThere {
+        /// Source and path.
+        wanted: String,
+        /// The snapshot.
+        snapshot: String,
+        /// What there is.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Decides exit code and metric label.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Repository(error) => error.class(),
+            Self::Destination(error) => error.class(),
+            Self::NotThere { .. } => Class::Missing,
+        }
+    }
+}
+
+/// The sources that a selection names, each with the path under which it goes into the destination.
+pub fn selected<'a>(
+    snapshot: &'a Snapshot,
+    selection: &Selection,
+) -> Result<Vec<(&'a SourceRecord, TreePath)>, Error> {
+    let Some(name) = &selection.source else {
+        let whole = |source: &'a SourceRecord| {
+            let prefix = TreePath::from_bytes(source.name.as_bytes())?;
+            Some((source, prefix))
+        };
+        return Ok(snapshot.sources.iter().filter_map(whole).collect());
+    };
+    let source = snapshot.source(name).ok_or_else(|| {
+        let names: Vec<&str> = snapshot.sources.iter().map(|s| s.name.as_str()).collect();
+        Error::NotThere {
+            wanted: format!("source {name}"),
+            snapshot: snapshot.short_id(),
+            reason: format!("it has {}", names.join(", ")),
+        }
+    })?;
+    Ok(vec![(source, TreePath::root())])
+}
+
+/// Restores into `destination`.
+pub async fn run(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    destination: Arc<dyn Destination>,
+    options: &Options,
+    progress: Arc<Progress>,
+) -> Result<Report, Error> {
+    if !repository.reads_content() {
+        return Err(repo::Error::AgentKey.into());
+    }
+    let sources = selected(snapshot, &options.selection)?;
+    blocking(repository, &destination, |destination| destination.begin()).await?;
+    let (damage, mut damaged) = mpsc::unbounded_channel();
+    let mut report = Report::default();
+    for (source, prefix) in sources {
+        let mut pass = pass::Pass {
+            repository,
+            source,
+            prefix,
+            path: &options.selection.path,
+            destination: &destination,
+            delete: options.delete,
+            report: &mut report,
+            links: Vec::new(),
+            first_names: std::collections::HashMap::new(),
+            directories: Vec::new(),
+        };
+        pass.contents(snapshot, Arc::clone(&progress), damage.clone()).await?;
+        while let Ok(damage) = damaged.try_recv() {
+            pass.report.damage.push(damage);
+        }
+        pass.seal().await?;
+    }
+    report.files = progress.files();
+    report.written_bytes = progress.bytes();
+    if report.damage.is_empty() {
+        report.shortfalls =
+            blocking(repository, &destination, |destination| destination.finish()).await?;
+    }
+    Ok(report)
+}
+
+/// Calls the destination on the CPU pool.
+async fn blocking<T: Send + 'static>(
+    repository: &Repository,
+    destination: &Arc<dyn Destination>,
+    call: impl FnOnce(&dyn Destination) -> Result<T, destination::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let destination = Arc::clone(destination);
+    Ok(repository.world().cpu.run(move || call(&*destination)).await?)
+}
+
+/// Names that a directory shall keep.
+type Names = BTreeSet<Vec<u8>>;

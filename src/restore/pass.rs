@@ -1,0 +1,385 @@
+//! The two passes over a source's tree.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::destination::Destination;
+use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
+use crate::repo::content::ContentItems;
+use crate::repo::cursor::LeafCursor;
+use crate::repo::snapshot::{Snapshot, SourceRecord};
+use crate::repo::tree::leaf::{Fidelity, StoredEntry};
+use crate::repo::tree::pages::{SEGMENT_PAGES, Segment};
+use crate::repo::{self, Repository};
+use crate::restore::existing::{clear, missing};
+use crate::restore::fetch::{Fetcher, finish_pieces, is_damage};
+use crate::restore::file::RestoredFile;
+use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
+use crate::restore::{Damage, Error, Names, Progress, Report, blocking};
+use crate::units::to_u64;
+
+/// One source on its way into the destination.
+pub(super) struct Pass<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) source: &'a SourceRecord,
+    /// Where the source goes in the destination.
+    pub(super) prefix: TreePath,
+    /// What of it is wanted.
+    pub(super) path: &'a TreePath,
+    pub(super) destination: &'a Arc<dyn Destination>,
+    pub(super) delete: bool,
+    pub(super) report: &'a mut Report,
+    /// Further names of files, to be made last.
+    pub(super) links: Vec<(Entry, TreePath)>,
+    /// First name of each hard-linked file.
+    pub(super) first_names: HashMap<(u64, u64), TreePath>,
+    /// Directories from the root to the entry before.
+    pub(super) directories: Vec<TreePath>,
+}
+
+/// Walks the entries of a subtree, leaf by leaf.
+struct Subtree {
+    cursor: LeafCursor,
+    path: TreePath,
+}
+
+impl Subtree {
+    async fn open(pass: &Pass<'_>) -> Result<Self, repo::Error> {
+        let mut cursor = LeafCursor::open(pass.repository, &pass.source.root).await?;
+        cursor.seek(pass.path).await?;
+        Ok(Self { cursor, path: pass.path.clone() })
+    }
+
+    /// The next entries of the subtree; `None` at its end.
+    async fn next(
+        &mut self,
+        repository: &Repository,
+    ) -> Result<Option<Vec<StoredEntry>>, repo::Error> {
+        let Some(child) = self.cursor.peek().await? else {
+            return Ok(None);
+        };
+        let reference = child.reference.clone();
+        self.cursor.advance();
+        let mut entries = repository.leaf(&reference).await?;
+        let past = entries.last().is_some_and(|last| {
+            last.entry.path > self.path && !last.entry.path.starts_with(&self.path)
+        });
+        entries.retain(|stored| stored.entry.path.starts_with(&self.path));
+        if entries.is_empty() && past {
+            return Ok(None);
+        }
+        Ok(Some(entries))
+    }
+}
+
+impl Pass<'_> {
+    /// Where an entry goes in the destination.
+    fn place(&self, path: &TreePath, is_directory: bool) -> TreePath {
+        let skip = if self.path.is_root() {
+            0
+        } else if path == self.path && !is_directory {
+            // A single file keeps its name.
+            return self.prefix.join(path.name());
+        } else {
+            self.path.components().count()
+        };
+        path.components().skip(skip).fold(self.prefix.clone(), |place, name| place.join(name))
+    }
+
+    /// The first pass: everything but final attributes of directories and further names of files.
+    pub(super) async fn contents(
+        &mut self,
+        snapshot: &Snapshot,
+        progress: Arc<Progress>,
+        damage: mpsc::UnboundedSender<Damage>,
+    ) -> Result<(), Error> {
+        let destination = Arc::clone(self.destination);
+        let mut fetcher = Fetcher::new(self.repository, destination, progress, damage.clone());
+        let mut subtree = Subtree::open(self).await?;
+        let mut found = false;
+        while let Some(entries) = subtree.next(self.repository).await? {
+            for stored in entries {
+                found = true;
+                self.check_parent(&stored.entry)?;
+                self.report.entries += 1;
+                self.entry(&mut fetcher, stored, &damage).await?;
+            }
+        }
+        if !found {
+            return Err(Error::NotThere {
+                wanted: format!("{}/{}", self.source.name, self.path),
+                snapshot: snapshot.short_id(),
+                reason: format!("backstay ls shows what source {} has", self.source.name),
+            });
+        }
+        self.report.fetched_bytes += fetcher.finish().await?;
+        Ok(())
+    }
+
+    /// A tree in which something lies below what is no directory would make the destination follow a
+    /// link, if it ever did that.
+    fn check_parent(&mut self, entry: &Entry) -> Result<(), Error> {
+        let parent = entry.path.parent();
+        while self.directories.last().is_some_and(|last| Some(last) != parent.as_ref()) {
+            self.directories.pop();
+        }
+        let is_top = entry.path == *self.path;
+        if self.directories.is_empty() && !is_top {
+            let what = format!("the tree of source {}", self.source.name);
+            let reason = format!("{} lies below something that is no directory", entry.path);
+            return Err(repo::Error::damaged(what, reason).into());
+        }
+        if entry.is_directory() {
+            self.directories.push(entry.path.clone());
+        }
+        Ok(())
+    }
+
+    async fn entry(
+        &mut self,
+        fetcher: &mut Fetcher,
+        stored: StoredEntry,
+        damage: &mpsc::UnboundedSender<Damage>,
+    ) -> Result<(), Error> {
+        let mut stored = stored;
+        let original = stored.entry.path.clone();
+        stored.entry.path = self.place(&original, stored.entry.is_directory());
+        if stored.fidelity != Fidelity::Exact {
+            self.report.incomplete.push(original);
+        }
+        match stored.entry.kind {
+            Kind::Directory => self.directory(stored.entry).await,
+            Kind::File if stored.fidelity == Fidelity::Absent => Ok(()),
+            Kind::File => {
+                if self.is_further_name(&stored.entry) {
+                    return Ok(());
+                }
+                self.file(fetcher, stored, damage).await
+            }
+            _ => {
+                if self.is_further_name(&stored.entry) {
+                    return Ok(());
+                }
+                let entry = stored.entry;
+                fetcher
+                    .run(move |shared| {
+                        if !shared.destination.skip(&entry)? {
+                            shared.destination.special(&entry)?;
+                        }
+                        Ok(())
+                    })
+                    .await
+            }
+        }
+    }
+
+    /// Remembers the first name of a hard-linked file, and puts further ones off.
+    fn is_further_name(&mut self, entry: &Entry) -> bool {
+        if entry.links < 2 {
+            return false;
+        }
+        let inode = (entry.device, entry.inode);
+        if let Some(first) = self.first_names.get(&inode) {
+            self.links.push((entry.clone(), first.clone()));
+            return true;
+        }
+        self.first_names.insert(inode, entry.path.clone());
+        false
+    }
+
+    async fn directory(&mut self, entry: Entry) -> Result<(), Error> {
+        blocking(self.repository, self.destination, move |d| d.directory(&entry)).await
+    }
+
+    async fn file(
+        &mut self,
+        fetcher: &mut Fetcher,
+        stored: StoredEntry,
+        damage: &mpsc::UnboundedSender<Damage>,
+    ) -> Result<(), Error> {
+        let StoredEntry { mut entry, content, extents, .. } = stored;
+        entry.extents = match self.repository.extents(&extents, entry.size_bytes).await {
+            Ok(runs) => runs,
+            Err(error) if is_damage(&error) => {
+                drop(damage.send(Damage { path: entry.path, detail: error.to_string() }));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let page_bytes = match content.cutter {
+            Some(Cutter::Pages { page_bytes }) => Some(page_bytes),
+            _ => None,
+        };
+        let file = RestoredFile::new(entry, page_bytes);
+        if self.skip(&file).await? {
+            self.report.skipped += 1;
+            return Ok(());
+        }
+        let mut items = self.repository.content_items(&content);
+        let planned = match page_bytes {
+            Some(page_bytes) => self.pages(fetcher, &file, &mut items, page_bytes).await,
+            None => self.stream(fetcher, &file, &mut items).await,
+        };
+        match planned {
+            Ok(()) => {}
+            Err(Error::Repository(error)) if is_damage(&error) => {
+                let path = file.entry.path.clone();
+                drop(damage.send(Damage { path, detail: error.to_string() }));
+                file.spoil();
+            }
+            Err(error) => return Err(error),
+        }
+        fetcher.run(move |shared| finish_pieces(shared, &file, 1)).await
+    }
+
+    /// Whether what is there must be left alone. Asked only where something may be there.
+    async fn skip(&self, file: &Arc<RestoredFile>) -> Result<bool, Error> {
+        if !self.destination.may_hold_files() {
+            return Ok(false);
+        }
+        let file = Arc::clone(file);
+        blocking(self.repository, self.destination, move |d| d.skip(&file.entry)).await
+    }
+
+    async fn stream(
+        &self,
+        fetcher: &mut Fetcher,
+        file: &Arc<RestoredFile>,
+        items: &mut ContentItems,
+    ) -> Result<(), Error> {
+        let size_bytes = file.entry.size_bytes;
+        let mut layout = StreamLayout::new(size_bytes, file.entry.extents.as_deref());
+        let wrong = || {
+            repo::Error::damaged(
+                format!("the content of {}", file.entry.path),
+                "has not as many bytes as the file",
+            )
+        };
+        while let Some(chunk) = items.next().await? {
+            let pieces = layout.place(&chunk).ok_or_else(wrong)?;
+            self.want(fetcher, file, pieces, &[]).await?;
+        }
+        if layout.is_complete() { Ok(()) } else { Err(wrong().into()) }
+    }
+
+    async fn pages(
+        &self,
+        fetcher: &mut Fetcher,
+        file: &Arc<RestoredFile>,
+        items: &mut ContentItems,
+        page_bytes: u32,
+    ) -> Result<(), Error> {
+        let size_bytes = file.entry.size_bytes;
+        let wrong =
+            |what: &str| repo::Error::damaged(format!("the page map of {}", file.entry.path), what);
+        let segment_bytes = to_u64(SEGMENT_PAGES) * u64::from(page_bytes);
+        let mut start_bytes = 0;
+        while let Some(reference) = items.next().await? {
+            let segment = self.repository.node(&reference, Segment::decode).await?;
+            let base = match &segment {
+                Segment::Full { .. } => None,
+                Segment::Overlay { base, .. } => {
+                    Some(self.repository.node(base, Segment::decode).await?)
+                }
+            };
+            let (chunks, pages) = segment.flatten(base).map_err(|error| wrong(error.0))?;
+            let left_bytes = size_bytes.saturating_sub(start_bytes).min(segment_bytes);
+            if to_u64(pages.len()) != left_bytes.div_ceil(u64::from(page_bytes)) {
+                return Err(wrong("does not cover the file").into());
+            }
+            let placed = segment_pieces(&chunks, &pages, page_bytes, start_bytes, size_bytes)
+                .ok_or_else(|| wrong("names a page beyond its chunk"))?;
+            self.want(fetcher, file, placed.pieces, &placed.zeros).await?;
+            start_bytes += segment_bytes;
+        }
+        if start_bytes < size_bytes {
+            return Err(wrong("does not cover the file").into());
+        }
+        Ok(())
+    }
+
+    /// Asks for pieces, except those that are right already.
+    async fn want(
+        &self,
+        fetcher: &mut Fetcher,
+        file: &Arc<RestoredFile>,
+        pieces: Vec<Piece>,
+        zeros: &[Extent],
+    ) -> Result<(), Error> {
+        let mut pieces = pieces;
+        if self.destination.may_hold_files() {
+            let shared = fetcher.shared();
+            let repository = self.repository.clone();
+            let file = Arc::clone(file);
+            let zeros = zeros.to_vec();
+            let compare = move || {
+                let Some(mut existing) = shared.destination.existing(&file.entry)? else {
+                    return Ok(pieces);
+                };
+                clear(&shared, &file, &mut *existing, &zeros)?;
+                missing(&repository, &file, &mut *existing, pieces)
+            };
+            pieces = self.repository.world().cpu.run(compare).await.map_err(|e: Error| e)?;
+        }
+        for piece in pieces {
+            fetcher.want(file, piece).await?;
+        }
+        Ok(())
+    }
+
+    /// The second pass: further names of files, then the attributes of directories, deepest first.
+    pub(super) async fn seal(&mut self) -> Result<(), Error> {
+        let links = std::mem::take(&mut self.links);
+        let damaged: HashSet<&TreePath> =
+            self.report.damage.iter().map(|damage| &damage.path).collect();
+        let links: Vec<_> =
+            links.into_iter().filter(|(_, first)| !damaged.contains(first)).collect();
+        let make = move |destination: &dyn Destination| {
+            links.iter().try_for_each(|(entry, first)| {
+                if destination.skip(entry)? { Ok(()) } else { destination.link(entry, first) }
+            })
+        };
+        blocking(self.repository, self.destination, make).await?;
+        let mut subtree = Subtree::open(self).await?;
+        // Directories whose end has not come yet, from the root down, with the names in them.
+        let mut open: Vec<(Entry, Names)> = Vec::new();
+        while let Some(entries) = subtree.next(self.repository).await? {
+            let mut closed = Vec::new();
+            for stored in entries {
+                let is_directory = stored.entry.is_directory();
+                let place = self.place(&stored.entry.path, is_directory);
+                while let Some(done) = open.pop_if(|(last, _)| !place.starts_with(&last.path)) {
+                    closed.push(done);
+                }
+                if let Some((_, names)) = open.last_mut().filter(|_| self.delete) {
+                    names.insert(place.name().to_vec());
+                }
+                if is_directory {
+                    let entry = Entry { path: place, ..stored.entry };
+                    open.push((entry, Names::new()));
+                }
+            }
+            self.close(closed).await?;
+        }
+        open.reverse();
+        self.close(open).await
+    }
+
+    async fn close(&mut self, directories: Vec<(Entry, Names)>) -> Result<(), Error> {
+        let delete = self.delete;
+        let seal = move |destination: &dyn Destination| {
+            let mut removed = 0;
+            for (entry, names) in &directories {
+                if delete {
+                    removed += destination.remove_extraneous(&entry.path, names)?;
+                }
+                destination.seal_directory(entry)?;
+            }
+            Ok(removed)
+        };
+        self.report.removed += blocking(self.repository, self.destination, seal).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,354 @@
+//! The walk: depth first, names in byte order, so that entries come out in path order.
+//!
+//! Every step is taken from the descriptor of the directory that holds the name, so no link is
+//! followed and no path is too long. Only the directories between the root and the current place
+//! are open, and of a very deep tree only the innermost ones: the outer ones are opened again on the
+//! way back, and must then be the same directories.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Mode, OFlags, Statx, StatxAttributes, openat, readlinkat};
+use rustix::io::{Errno, pread};
+
+use super::exclude::Exclude;
+use super::listing::{Names, list};
+use crate::entry::{Entry, Kind, TreePath};
+use crate::source::file::{Identity, Owners, Root, entry_of, problem, stat_at, stat_fd};
+use crate::source::{Batch, Error, Fault, Problem};
+use crate::units::KIB;
+
+/// Directories that are open at once.
+const MOST_OPEN_LEVELS: usize = 200;
+
+/// Entries in a batch, as the seam promises.
+const BATCH_ENTRIES: usize = 1_024;
+
+/// However much memory the outer directories' names hold, an inner one gets this much.
+const LEAST_NAMES_BYTES: usize = 256 * KIB;
+
+/// The kernel fills it with names in one call.
+const NAMES_BUFFER_BYTES: usize = 64 * KIB;
+
+/// What opens a cache directory's tag file (<https://bford.info/cachedir/>).
+const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+const CACHE_TAG: &std::ffi::CStr = c"CACHEDIR.TAG";
+
+/// What to walk and what to leave out.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) name: String,
+    pub(super) root: Arc<Root>,
+    /// The one name to look at below the root, where the source is a single file.
+    pub(super) only: Option<std::ffi::CString>,
+    pub(super) exclude: Exclude,
+    pub(super) exclude_caches: bool,
+    pub(super) one_file_system: bool,
+    pub(super) scratch: PathBuf,
+    /// Memory for names, of all directories on the way down together.
+    pub(super) names_bytes: usize,
+    pub(super) owners: Arc<Owners>,
+}
+
+/// Takes batches; `Break` ends the walk.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(Batch) -> ControlFlow<()>;
+
+impl Walk {
+    /// Walks it all.
+    pub(super) fn run(&self, sink: Sink<'_>) -> Result<(), Error> {
+        let root = self
+            .root
+            .open_directory(&TreePath::root())
+            .map_err(|errno| self.error("open", errno.into()))?;
+        let stat = stat_fd(&root).map_err(|errno| self.error("stat", errno.into()))?;
+        let mut walker = Walker {
+            walk: self,
+            sink,
+            stack: Vec::new(),
+            closed: 0,
+            names_bytes: 0,
+            device: Identity::of_stat(&stat).device(),
+            buffer: Vec::with_capacity(NAMES_BUFFER_BYTES),
+            batch: Batch::default(),
+        };
+        let entry = entry_of(TreePath::root(), Kind::Directory, &stat, &self.owners);
+        walker.batch.entries.push(entry);
+        walker.descend(root, TreePath::root(), &stat)?;
+        walker.run()
+    }
+
+    fn error(&self, action: &'static str, source: io::Error) -> Error {
+        Error::Io { name: self.name.clone(), action, path: self.scratch.clone(), source }
+    }
+}
+
+/// One directory on the way from the root to here.
+#[derive(Debug)]
+struct Level {
+    fd: Option<OwnedFd>,
+    identity: Identity,
+    path: TreePath,
+    names: Names,
+}
+
+/// What a name turned out to be.
+enum Found {
+    Entry(Box<Entry>),
+    Directory(TreePath, Box<Statx>),
+    Excluded,
+    Problem(Problem),
+    /// No name is left.
+    End,
+}
+
+struct Walker<'a> {
+    walk: &'a Walk,
+    sink: Sink<'a>,
+    stack: Vec<Level>,
+    /// How many of the outermost levels have no descriptor now.
+    closed: usize,
+    /// Memory that the stack's names hold.
+    names_bytes: usize,
+    device: u64,
+    buffer: Vec<u8>,
+    batch: Batch,
+}
+
+impl Walker<'_> {
+    fn run(&mut self) -> Result<(), Error> {
+        while let Some(level) = self.stack.last_mut() {
+            match look(self.walk, self.device, level)? {
+                Found::Entry(entry) => self.batch.entries.push(*entry),
+                Found::Directory(path, stat) => self.enter(path, &stat)?,
+                Found::Excluded => self.batch.excluded += 1,
+                Found::Problem(problem) => self.batch.problems.push(problem),
+                Found::End => self.leave(),
+            }
+            let full = self.batch.entries.len().max(self.batch.problems.len()) >= BATCH_ENTRIES;
+            if full && self.flush().is_break() {
+                return Ok(());
+            }
+        }
+        // Whoever listens no more needs no more.
+        let _ = self.flush();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> ControlFlow<()> {
+        let next = Batch { entries: Vec::with_capacity(BATCH_ENTRIES), ..Batch::default() };
+        (self.sink)(std::mem::replace(&mut self.batch, next))
+    }
+
+    /// Comes to a directory: keeps its entry and, if nothing forbids it, goes down.
+    fn enter(&mut self, path: TreePath, stat: &Statx) -> Result<(), Error> {
+        let owners = &self.walk.owners;
+        let (one_file_system, device) = (self.walk.one_file_system, self.device);
+        let foreign = |stat: &Statx| one_file_system && Identity::of_stat(stat).device() != device;
+        if foreign(stat) {
+            let entry = entry_of(path, Kind::Directory, stat, owners);
+            self.batch.entries.push(entry);
+            self.batch.excluded += 1;
+            return Ok(());
+        }
+        let opened = match self.open(path.name()) {
+            Ok(fd) => stat_fd(&fd).map(|stat| (fd, stat)),
+            Err(errno) => Err(errno),
+        };
+        match opened {
+            Ok((fd, stat)) => {
+                let entry = entry_of(path.clone(), Kind::Directory, &stat, owners);
+                self.batch.entries.push(entry);
+                if foreign(&stat) {
+                    self.batch.excluded += 1;
+                    return Ok(());
+                }
+                self.descend(fd, path, &stat)
+            }
+            Err(errno) => {
+                let problem = problem(&path, "open directory", errno);
+                if problem.fault == Fault::Unreadable {
+                    let entry = entry_of(path, Kind::Directory, stat, owners);
+                    self.batch.entries.push(entry);
+                }
+                self.batch.problems.push(problem);
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens a directory in the innermost one; where descriptors run out, the outer ones yield.
+    fn open(&mut self, name: &[u8]) -> Result<OwnedFd, Errno> {
+        let attempt = |stack: &[Level]| match stack.last().and_then(|level| level.fd.as_ref()) {
+            Some(fd) => self.walk.root.open_directory_at(fd.as_fd(), name),
+            None => Err(Errno::BADF),
+        };
+        match attempt(&self.stack) {
+            Err(Errno::MFILE | Errno::NFILE) => {}
+            settled => return settled,
+        }
+        let inner = self.stack.len().saturating_sub(1);
+        self.close_levels(inner);
+        match self.stack.last().and_then(|level| level.fd.as_ref()) {
+            Some(fd) => self.walk.root.open_directory_at(fd.as_fd(), name),
+            None => Err(Errno::BADF),
+        }
+    }
+
+    /// Closes the outermost levels until `count` of them are closed.
+    fn close_levels(&mut self, count: usize) {
+        for level in self.stack.iter_mut().take(count).skip(self.closed) {
+            level.fd = None;
+        }
+        self.closed = self.closed.max(count);
+    }
+
+    /// Lists an open directory and makes it the innermost level.
+    fn descend(&mut self, fd: OwnedFd, path: TreePath, stat: &Statx) -> Result<(), Error> {
+        let names = if let (true, Some(only)) = (path.is_root(), &self.walk.only) {
+            Names::only(only)
+        } else if self.walk.exclude_caches && !path.is_root() && is_tagged_cache(&fd) {
+            self.batch.excluded += 1;
+            Names::only(CACHE_TAG)
+        } else {
+            let memory_bytes = self.walk.names_bytes.saturating_sub(self.names_bytes);
+            let listing = list(
+                fd.as_fd(),
+                &mut self.buffer,
+                memory_bytes.max(LEAST_NAMES_BYTES.min(self.walk.names_bytes)),
+                &self.walk.scratch,
+            )
+            .map_err(|source| self.walk.error("sort names in a temporary file in", source))?;
+            if let Some(errno) = listing.cut_short {
+                self.batch.problems.push(problem(&path, "list", errno));
+            }
+            listing.names
+        };
+        self.names_bytes += names.memory_bytes();
+        self.stack.push(Level { fd: Some(fd), identity: Identity::of_stat(stat), path, names });
+        self.close_levels(self.stack.len().saturating_sub(MOST_OPEN_LEVELS));
+        Ok(())
+    }
+
+    /// Goes back up, opening the outer directory again if it was closed.
+    fn leave(&mut self) {
+        let mut left = self.stack.pop();
+        while let Some(level) = &left {
+            self.names_bytes = self.names_bytes.saturating_sub(level.names.memory_bytes());
+            let Some(outer) = self.stack.last_mut() else {
+                return;
+            };
+            if outer.fd.is_some() {
+                return;
+            }
+            self.closed = self.closed.min(self.stack.len().saturating_sub(1));
+            let Some(outer) = self.stack.last_mut() else {
+                return;
+            };
+            match reopen(self.walk, level, outer) {
+                Ok(fd) => {
+                    outer.fd = Some(fd);
+                    return;
+                }
+                Err(errno) => {
+                    let problem = problem(&outer.path, "return to directory", errno);
+                    self.batch.problems.push(problem);
+                    left = self.stack.pop();
+                }
+            }
+        }
+    }
+}
+
+/// Opens `outer` again, through `..` of the directory that we come from, or from the root.
+fn reopen(walk: &Walk, inner: &Level, outer: &Level) -> Result<OwnedFd, Errno> {
+    let is_same =
+        |fd: &OwnedFd| stat_fd(fd).is_ok_and(|stat| Identity::of_stat(&stat) == outer.identity);
+    if let Some(inner) = &inner.fd
+        && let Ok(fd) = walk.root.open_directory_at(inner.as_fd(), b"..")
+        && is_same(&fd)
+    {
+        return Ok(fd);
+    }
+    let fd = walk.root.open_directory(&outer.path)?;
+    if is_same(&fd) { Ok(fd) } else { Err(Errno::NOENT) }
+}
+
+/// Looks at the next name of a directory.
+fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error> {
+    let next = level.names.next();
+    let next = next.map_err(|source| walk.error("read names from a temporary file in", source))?;
+    let Some(name) = next else {
+        return Ok(Found::End);
+    };
+    let Some(directory) = &level.fd else {
+        return Ok(Found::End);
+    };
+    let path = level.path.join(name.to_bytes());
+    let single = walk.only.is_some();
+    let stat = match stat_at(directory.as_fd(), name) {
+        Ok(stat) => stat,
+        Err(_) if !single && walk.exclude.matches(&path, false) => return Ok(Found::Excluded),
+        Err(errno) => return Ok(Found::Problem(problem(&path, "stat", errno))),
+    };
+    let file_type = FileType::from_raw_mode(u32::from(stat.stx_mode));
+    let is_directory = file_type == FileType::Directory;
+    if !single && walk.exclude.matches(&path, is_directory) {
+        return Ok(Found::Excluded);
+    }
+    if is_directory {
+        return Ok(Found::Directory(path, Box::new(stat)));
+    }
+    let mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    let foreign = Identity::of_stat(&stat).device() != root_device;
+    if walk.one_file_system && mounted && foreign {
+        return Ok(Found::Excluded);
+    }
+    let kind = match kind_of(file_type, &stat) {
+        Some(kind) => kind,
+        None if file_type == FileType::Symlink => {
+            match readlinkat(directory, name, Vec::new()) {
+                Ok(target) => Kind::Symlink { target: target.into_bytes() },
+                // No longer a link.
+                Err(Errno::INVAL) => {
+                    return Ok(Found::Problem(problem(&path, "read link", Errno::LOOP)));
+                }
+                Err(errno) => return Ok(Found::Problem(problem(&path, "read link", errno))),
+            }
+        }
+        None => {
+            let problem = Problem {
+                path,
+                fault: Fault::Unreadable,
+                detail: format!("is of an unknown kind (mode {:o})", stat.stx_mode),
+            };
+            return Ok(Found::Problem(problem));
+        }
+    };
+    let entry = entry_of(path, kind, &stat, &walk.owners);
+    Ok(Found::Entry(Box::new(entry)))
+}
+
+fn kind_of(file_type: FileType, stat: &Statx) -> Option<Kind> {
+    let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
+    match file_type {
+        FileType::RegularFile => Some(Kind::File),
+        FileType::Fifo => Some(Kind::Fifo),
+        FileType::Socket => Some(Kind::Socket),
+        FileType::CharacterDevice => Some(Kind::CharacterDevice { major, minor }),
+        FileType::BlockDevice => Some(Kind::BlockDevice { major, minor }),
+        _ => None,
+    }
+}
+
+/// Whether a directory declares itself a cache.
+fn is_tagged_cache(directory: &OwnedFd) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(tag) = openat(directory, CACHE_TAG, flags, Mode::empty()) else {
+        return false;
+    };
+    let mut head = [0; CACHE_SIGNATURE.len()];
+    pread(&tag, &mut head, 0) == Ok(head.len()) && head == CACHE_SIGNATURE
+}

@@ -1,0 +1,284 @@
+//! An open regular file that is being read, and the judgement at its end: did it hold still?
+
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Advice, SeekFrom, Statx, fadvise, seek};
+use rustix::io::{Errno, pread, retry_on_intr};
+
+use super::preallocated::Preallocated;
+use super::{Marks, Owners, entry_of, problem, stat_fd, xattrs_of_fd};
+use crate::entry::{Cutter, Entry, Extent, Kind, Xattr};
+use crate::source::cutter::{self, CutterChoice};
+use crate::source::{Content, Fault, Problem};
+use crate::units::{MIB, to_u64, to_usize};
+
+/// From here on advice to the page cache is worth its system calls.
+const ADVISED_BYTES: u64 = MIB as u64;
+
+/// More runs than this are not told apart: the rest of the file counts as one run. Bounds memory.
+const MOST_EXTENTS: usize = 1 << 20;
+
+/// Bytes in a block as `stat` counts them.
+const BLOCK_BYTES: u64 = 512;
+
+/// What must not happen to a file between opening and closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::source) enum Steadiness {
+    /// Any change of content or metadata.
+    Exact,
+    /// Any change of content; being unlinked is fine, since its descriptor is pinned.
+    Content,
+    /// Any change but growth: it is read only as far as it reached when it was pinned.
+    Appendable,
+}
+
+/// How the cutter of each file is found.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::source) enum Cutting {
+    /// As asked for.
+    Chosen(CutterChoice),
+    /// All files are WAL segments.
+    Segments,
+}
+
+/// How the files of a cut are read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::source) struct Reading {
+    pub(in crate::source) cutting: Cutting,
+    pub(in crate::source) steadiness: Steadiness,
+    /// Whether pages are dropped from the cache after reading.
+    pub(in crate::source) drop_cache: bool,
+}
+
+/// An open regular file.
+#[derive(Debug)]
+pub(in crate::source) struct OpenFile {
+    fd: Arc<OwnedFd>,
+    entry: Entry,
+    /// Fewer blocks than bytes: it may have holes.
+    sparse: bool,
+    /// For a pinned log that has its final length from birth.
+    preallocated: Option<Preallocated>,
+    reading: Reading,
+}
+
+impl OpenFile {
+    /// Takes an open descriptor; `stat` must be its own.
+    pub(in crate::source) fn new(
+        fd: Arc<OwnedFd>,
+        listed: &Entry,
+        stat: &Statx,
+        owners: &Owners,
+        reading: Reading,
+    ) -> Self {
+        let entry = entry_of(listed.path.clone(), Kind::File, stat, owners);
+        Self::pinned(fd, entry, stat, None, reading)
+    }
+
+    /// Takes a pinned descriptor and the entry as it was when it was pinned.
+    pub(in crate::source) fn pinned(
+        fd: Arc<OwnedFd>,
+        entry: Entry,
+        stat: &Statx,
+        written_bytes: Option<u64>,
+        reading: Reading,
+    ) -> Self {
+        if entry.size_bytes >= ADVISED_BYTES {
+            // Advice only: a file system that does not take it is none the worse.
+            let _ = fadvise(&*fd, 0, None, Advice::Sequential);
+        }
+        let sparse = stat.stx_blocks.saturating_mul(BLOCK_BYTES) < entry.size_bytes;
+        Self {
+            fd,
+            entry,
+            sparse,
+            preallocated: written_bytes.map(Preallocated::new),
+            reading,
+        }
+    }
+
+    /// Up to where the file holds anything but zeros.
+    fn written_bytes(&self) -> u64 {
+        let size_bytes = self.entry.size_bytes;
+        let preallocated = self.preallocated.as_ref();
+        preallocated.map_or(size_bytes, |log| log.written_bytes.min(size_bytes))
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<(), Problem> {
+        let mut filled_bytes = 0;
+        while filled_bytes < buffer.len() {
+            let rest = buffer.get_mut(filled_bytes..).unwrap_or_default();
+            let place = offset_bytes + to_u64(filled_bytes);
+            match self.read_some(rest, place)? {
+                0 => {
+                    return Err(Problem {
+                        path: self.entry.path.clone(),
+                        fault: Fault::Shrunk,
+                        detail: format!("ends at byte {place} of {}", self.entry.size_bytes),
+                    });
+                }
+                read_bytes => filled_bytes += read_bytes,
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, now: &Marks) -> Option<Problem> {
+        let found = judge(self.reading.steadiness, &self.entry, now)?;
+        match &self.preallocated {
+            Some(log)
+                if now.size_bytes >= log.written_bytes && log.still_holds(self.fd.as_fd()) =>
+            {
+                None
+            }
+            _ => Some(found),
+        }
+    }
+
+    fn problem(&self, action: &str, errno: Errno) -> Problem {
+        problem(&self.entry.path, action, errno)
+    }
+
+    fn read_some(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem> {
+        retry_on_intr(|| pread(&*self.fd, &mut *buffer, offset_bytes))
+            .map_err(|errno| self.problem("read", errno))
+    }
+}
+
+impl Content for OpenFile {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem> {
+        xattrs_of_fd(self.fd.as_fd(), &self.entry.path)
+    }
+
+    fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem> {
+        if !self.sparse {
+            return Ok(None);
+        }
+        let size_bytes = self.entry.size_bytes;
+        let written_bytes = self.written_bytes();
+        let mut extents = Vec::new();
+        let mut offset_bytes = 0;
+        while offset_bytes < written_bytes {
+            let start = match seek(&*self.fd, SeekFrom::Data(offset_bytes)) {
+                Ok(start) if start < written_bytes => start,
+                // A hole up to the end.
+                Ok(_) | Err(Errno::NXIO) => break,
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
+                Err(errno) => return Err(self.problem("seek data", errno)),
+            };
+            let end = match seek(&*self.fd, SeekFrom::Hole(start)) {
+                Ok(_) if extents.len() + 1 >= MOST_EXTENTS => written_bytes,
+                Ok(end) => end.min(written_bytes),
+                // Cut off meanwhile; `close` will say so.
+                Err(Errno::NXIO) => written_bytes,
+                Err(errno) => return Err(self.problem("seek hole", errno)),
+            };
+            extents.push(Extent {
+                offset_bytes: start,
+                length_bytes: end.saturating_sub(start),
+            });
+            offset_bytes = end;
+        }
+        let dense = matches!(
+            extents.as_slice(),
+            [Extent { offset_bytes: 0, length_bytes }] if *length_bytes == size_bytes
+        );
+        Ok((!dense).then_some(extents))
+    }
+
+    fn cutter(&mut self) -> Result<Cutter, Problem> {
+        let size_bytes = self.entry.size_bytes;
+        match self.reading.cutting {
+            Cutting::Segments => Ok(cutter::of_segment(size_bytes)),
+            Cutting::Chosen(CutterChoice::Forced(cutter)) => Ok(cutter),
+            Cutting::Chosen(CutterChoice::Auto) => {
+                let mut head = [0; cutter::HEAD_BYTES];
+                let mut length_bytes = 0;
+                if cutter::needs_head(size_bytes) {
+                    length_bytes = self.read_some(&mut head, 0)?;
+                }
+                let head = head.get(..length_bytes).unwrap_or_default();
+                Ok(cutter::choose(&self.entry.path, size_bytes, head))
+            }
+        }
+    }
+
+    fn read_at(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem> {
+        let left_bytes = self.entry.size_bytes.saturating_sub(offset_bytes);
+        let wanted_bytes = to_usize(left_bytes.min(to_u64(buffer.len())));
+        let written_bytes = self.written_bytes().saturating_sub(offset_bytes);
+        let real_bytes = to_usize(written_bytes.min(to_u64(wanted_bytes)));
+        let wanted = buffer.get_mut(..wanted_bytes).unwrap_or_default();
+        let (real, zeros) = wanted.split_at_mut(real_bytes);
+        self.fill(real, offset_bytes)?;
+        zeros.fill(0);
+        if let Some(log) = &mut self.preallocated {
+            log.note(real, offset_bytes);
+        }
+        Ok(wanted_bytes)
+    }
+
+    fn close(self: Box<Self>) -> Option<Problem> {
+        let judged = match stat_fd(&*self.fd) {
+            Ok(stat) => self.judge(&Marks::of_stat(&stat)),
+            Err(errno) => Some(self.problem("stat after reading", errno)),
+        };
+        if self.reading.drop_cache && self.entry.size_bytes >= ADVISED_BYTES {
+            let whole = NonZeroU64::new(self.entry.size_bytes);
+            let _ = fadvise(&*self.fd, 0, whole, Advice::DontNeed);
+        }
+        judged
+    }
+}
+
+/// Compares a file before and after it was read.
+pub(in crate::source) fn judge(
+    steadiness: Steadiness,
+    before: &Entry,
+    now: &Marks,
+) -> Option<Problem> {
+    let say = |fault, detail: String| {
+        Some(Problem {
+            path: before.path.clone(),
+            fault,
+            detail,
+        })
+    };
+    let sizes = || format!("{} to {} bytes", before.size_bytes, now.size_bytes);
+    if now.size_bytes < before.size_bytes {
+        return say(
+            Fault::Shrunk,
+            format!("went from {} while it was read", sizes()),
+        );
+    }
+    if now.size_bytes > before.size_bytes {
+        return match steadiness {
+            Steadiness::Appendable => None,
+            _ => say(
+                Fault::Changed,
+                format!("grew from {} while it was read", sizes()),
+            ),
+        };
+    }
+    if now.modified != before.modified {
+        return say(
+            Fault::Changed,
+            "was written to while it was read".to_owned(),
+        );
+    }
+    // Gaining or losing a name touches nothing but the change time.
+    let renamed = now.links != before.links;
+    if steadiness == Steadiness::Exact && now.changed != before.changed && !renamed {
+        return say(
+            Fault::Changed,
+            "its attributes or content changed while it was read".to_owned(),
+        );
+    }
+    None
+}

@@ -1,0 +1,170 @@
+//! Which files of a WAL directory are closed segments, decided from listings alone: pure.
+
+use std::collections::BTreeMap;
+
+use super::SegmentPattern;
+use crate::entry::TreePath;
+use crate::source::{Fault, Problem};
+
+/// How an engine shows that a segment is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum ClosedRule {
+    /// All but the one with the greatest number are closed. Wrong for engines that create segments
+    /// ahead of use, such as `PostgreSQL`.
+    #[default]
+    AllButNewest,
+    /// An open segment has this after its name, such as `.partial`; one without it is closed.
+    Renamed {
+        /// What an open segment's name ends in.
+        open_suffix: String,
+    },
+    /// A closed segment has a file of the same name with this after it beside it, such as `.ready`.
+    Marker {
+        /// What the marker's name ends in.
+        suffix: String,
+    },
+}
+
+/// What a listing says.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Sorted {
+    /// Names of closed segments by number.
+    pub(super) closed: BTreeMap<u64, Vec<u8>>,
+    /// Names of open segments by number.
+    pub(super) open: BTreeMap<u64, Vec<u8>>,
+    /// Files that are no segments.
+    pub(super) others: u64,
+}
+
+impl Sorted {
+    /// The greatest number, closed or not.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.closed.last_key_value().max(self.open.last_key_value()).map(|(number, _)| *number)
+    }
+}
+
+/// Sorts names into closed segments, open ones and others. Two files with the same number are an
+/// error: nothing tells which of them is the segment.
+pub(super) fn sort<'a>(
+    names: impl Iterator<Item = &'a [u8]> + Clone,
+    pattern: &SegmentPattern,
+    rule: &ClosedRule,
+) -> Result<Sorted, String> {
+    let mut closed = BTreeMap::new();
+    let mut open = BTreeMap::new();
+    let mut others = 0;
+    for name in names.clone() {
+        if let Some(number) = pattern.number(name) {
+            insert(&mut closed, number, name)?;
+        } else if let ClosedRule::Renamed { open_suffix } = rule
+            && let Some(stem) = name.strip_suffix(open_suffix.as_bytes())
+            && let Some(number) = pattern.number(stem)
+        {
+            insert(&mut open, number, name)?;
+        } else {
+            others += 1;
+        }
+    }
+    match rule {
+        ClosedRule::AllButNewest => open.extend(closed.pop_last()),
+        ClosedRule::Renamed { .. } => {
+            // Seen under both names in one listing: the renaming went on meanwhile. It was closed
+            // if only the closed name is left, which the next look will tell.
+            closed.retain(|number, _| !open.contains_key(number));
+        }
+        ClosedRule::Marker { suffix } => {
+            let marked: std::collections::HashSet<&[u8]> =
+                names.filter_map(|name| name.strip_suffix(suffix.as_bytes())).collect();
+            let unmarked = closed.extract_if(.., |_, name| !marked.contains(name.as_slice()));
+            open.extend(unmarked);
+        }
+    }
+    Ok(Sorted { closed, open, others })
+}
+
+fn insert(segments: &mut BTreeMap<u64, Vec<u8>>, number: u64, name: &[u8]) -> Result<(), String> {
+    match segments.insert(number, name.to_vec()) {
+        None => Ok(()),
+        Some(other) => Err(format!(
+            "{} and {} are both segment {number}: remove one, or give a narrower segment pattern",
+            String::from_utf8_lossy(&other),
+            String::from_utf8_lossy(name),
+        )),
+    }
+}
+
+/// The numbers that are missing between the first and the last, as inclusive runs.
+pub(super) fn gaps(numbers: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
+    let mut gaps = Vec::new();
+    let mut before: Option<u64> = None;
+    for number in numbers {
+        if let Some(before) = before
+            && number - before > 1
+        {
+            gaps.push((before + 1, number - 1));
+        }
+        before = Some(number);
+    }
+    gaps
+}
+
+/// Tells of a gap under the name that its first segment would have.
+pub(super) fn gap_problem(gap: (u64, u64), pattern: &SegmentPattern, neighbour: &[u8]) -> Problem {
+    let (first, last) = gap;
+    let detail = if first == last {
+        format!("segment {first} is missing between others")
+    } else {
+        format!("segments {first} to {last} are missing between others")
+    };
+    Problem {
+        path: TreePath::root().join(pattern.name_like(first, neighbour).as_bytes()),
+        fault: Fault::Gap,
+        detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(names: &[&str], rule: &ClosedRule) -> Result<(Vec<u64>, Vec<u64>, u64), String> {
+        let pattern = SegmentPattern::parse("{number}.wal").unwrap();
+        let names = names.iter().map(|name| name.as_bytes());
+        let sorted = sort(names, &pattern, rule)?;
+        Ok((
+            sorted.closed.keys().copied().collect(),
+            sorted.open.keys().copied().collect(),
+            sorted.others,
+        ))
+    }
+
+    #[test]
+    fn the_newest_is_found_by_number_not_by_name() {
+        let rule = ClosedRule::AllButNewest;
+        assert_eq!(
+            sorted(&["9.wal", "10.wal", "8.wal", "LOCK"], &rule),
+            Ok((vec![8, 9], vec![10], 1))
+        );
+        assert_eq!(sorted(&["5.wal"], &rule), Ok((vec![], vec![5], 0)));
+        assert_eq!(sorted(&[], &rule), Ok((vec![], vec![], 0)));
+        assert!(sorted(&["5.wal", "05.wal"], &rule).unwrap_err().contains("both segment 5"));
+    }
+
+    #[test]
+    fn renamed_and_marked_segments() {
+        let rule = ClosedRule::Renamed { open_suffix: ".partial".to_owned() };
+        let names = ["1.wal", "2.wal", "3.wal.partial", "2.wal.partial"];
+        assert_eq!(sorted(&names, &rule), Ok((vec![1], vec![2, 3], 0)));
+        let rule = ClosedRule::Marker { suffix: ".ready".to_owned() };
+        let names = ["1.wal", "1.wal.ready", "2.wal", "3.wal", "3.wal.ready"];
+        assert_eq!(sorted(&names, &rule), Ok((vec![1, 3], vec![2], 2)));
+    }
+
+    #[test]
+    fn gaps_are_inclusive_runs() {
+        assert_eq!(gaps([].into_iter()), []);
+        assert_eq!(gaps([7].into_iter()), []);
+        assert_eq!(gaps([7, 8, 10, 14].into_iter()), [(9, 9), (11, 13)]);
+        assert_eq!(gaps([0, u64::MAX].into_iter()), [(1, u64::MAX - 1)]);
+    }
+}

@@ -1,0 +1,81 @@
+"""Flips and cuts every object of a repository, for the self-test alone: none may get through."""
+
+import contextlib
+import os
+
+CONFIG_BEFORE = "f" * 16  # the older generation, which nothing reads
+LIMITS = {"config": 1 << 20, "session": 1 << 20, "snapshot": 256 << 20, "checkpoint": 256 << 20}
+
+
+def damage_everything(folder, run):
+    """How many damages were made, and found by `check`."""
+    repository, key = (os.path.join(folder, name) for name in ("repository", "recovery.key"))
+    count = 0
+    for here, _, files in os.walk(repository):
+        for file in files:
+            path = os.path.join(here, file)
+            if file.startswith(".tmp-") or path.endswith(f"config/{CONFIG_BEFORE}"):
+                continue
+            name = os.path.relpath(path, repository)
+            for what, change in changes(path, name):
+                with changed(path, change):
+                    code, _, errors = run("check", repository, key)
+                assert code in allowed(name, what), (name, what, code, errors)
+                assert name in errors or code == 2, (name, what, errors)
+                count += 1
+    return count
+
+
+def changes(path, name):
+    """(what, function from bytes to bytes) to try on an object."""
+    size = os.path.getsize(path)
+    places = {0, *range(8, 13), 30, 60, 86, size // 3, size // 2, size - 70, size - 1}
+    for at in sorted(place for place in places if 0 <= place < size):
+        yield f"flip {at}", lambda data, at=at: data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    for length in (0, 8, 40, size // 2, size - 1):
+        yield f"cut {length}", lambda data, length=length: data[:length]
+    yield "longer", lambda data: data + b"\0"
+
+
+def allowed(name, what):
+    """Exit codes. A flipped secret number, or envelope, is not to be told from a wrong key."""
+    if name.startswith("config/"):
+        return {2, 6}
+    return {2, 6} if what == "flip 10" and not name.startswith("pack/") else {6}
+
+
+@contextlib.contextmanager
+def changed(path, change):
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(path, "wb") as file:
+        file.write(change(data))
+    try:
+        yield
+    finally:
+        with open(path, "wb") as file:
+            file.write(data)
+
+
+def exceed_limits(folder, run):
+    """Objects that are larger than §14 allows; they are all hole, and must not be read."""
+    repository, key = (os.path.join(folder, name) for name in ("repository", "recovery.key"))
+    count = 0
+    for kind, limit in (LIMITS | {"pack": (1 << 32) - 1}).items():
+        path = newest(os.path.join(repository, kind))
+        size = os.path.getsize(path)
+        os.truncate(path, limit + 1)
+        code, _, errors = run("check", repository, key)
+        os.truncate(path, size)
+        assert code == 6 and "large" in errors, (kind, errors)
+        count += 1
+    return count
+
+
+def newest(folder):
+    """The first object below."""
+    for here, _, files in sorted(os.walk(folder)):
+        for file in sorted(files):
+            if not file.startswith(".tmp-"):
+                return os.path.join(here, file)
+    raise AssertionError(folder)
