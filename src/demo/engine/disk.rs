@@ -52,9 +52,7 @@ pub(super) fn replace(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), 
 
 /// Makes names in `directory` durable.
 pub(super) fn sync_directory(directory: &Path) -> Result<(), Error> {
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
-        .map_err(Error::io("sync", directory))
+    File::open(directory).and_then(|opened| opened.sync_all()).map_err(Error::io("sync", directory))
 }
 
 /// Removes a file that nothing names any more.

@@ -88,20 +88,12 @@ impl Error {
     }
 
     pub(super) fn damaged(path: &Path, offset_bytes: u64, reason: &'static str) -> Self {
-        Self::Damaged {
-            path: path.to_owned(),
-            offset_bytes,
-            reason,
-        }
+        Self::Damaged { path: path.to_owned(), offset_bytes, reason }
     }
 
     /// Puts what was tried, and on what, to an error of the operating system.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 }

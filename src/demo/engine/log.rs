@@ -69,19 +69,12 @@ pub(super) fn replay(directory: &Path, contains: u64, repair: bool) -> Result<Re
             };
             if !fits {
                 let (expected, found) = (expected.unwrap_or(contains + 1), record.sequence);
-                return Err(Error::Gap {
-                    path,
-                    expected,
-                    found,
-                });
+                return Err(Error::Gap { path, expected, found });
             }
             records.push(record);
         }
         let last_sequence = records.last().map_or(before, |last| last.sequence);
-        segments.push(ClosedSegment {
-            number,
-            last_sequence,
-        });
+        segments.push(ClosedSegment { number, last_sequence });
     }
     Ok(Replay { records, segments })
 }
@@ -101,11 +94,7 @@ fn read_segment(path: &Path, torn_allowed: bool) -> Result<Vec<Record>, Error> {
                 break;
             }
             Err(_) => {
-                return Err(Error::damaged(
-                    path,
-                    offset_bytes,
-                    "this is no whole record",
-                ));
+                return Err(Error::damaged(path, offset_bytes, "this is no whole record"));
             }
         }
     }
@@ -118,9 +107,7 @@ fn read_segment(path: &Path, torn_allowed: bool) -> Result<Vec<Record>, Error> {
 fn is_torn(rest: &[u8], flaw: Flaw) -> bool {
     let unfinished = flaw == Flaw::Short || rest.iter().all(|&byte| byte == 0);
     let follows = || {
-        (1..rest.len())
-            .filter_map(|at| rest.get(at..))
-            .any(|bytes| Record::decode(bytes).is_ok())
+        (1..rest.len()).filter_map(|at| rest.get(at..)).any(|bytes| Record::decode(bytes).is_ok())
     };
     unfinished && !follows()
 }
@@ -186,13 +173,7 @@ impl Log {
         record.encode(&mut bytes);
         self.file
             .write_all(&bytes)
-            .and_then(|()| {
-                if self.sync {
-                    self.file.sync_data()
-                } else {
-                    Ok(())
-                }
-            })
+            .and_then(|()| if self.sync { self.file.sync_data() } else { Ok(()) })
             .map_err(Error::io("write", &self.path))?;
         self.written_bytes += to_u64(bytes.len());
         self.last_sequence = record.sequence;
@@ -211,14 +192,9 @@ impl Log {
 
     /// Closes the newest segment by beginning the next.
     pub(super) fn roll(&mut self) -> Result<ClosedSegment, Error> {
-        self.file
-            .sync_all()
-            .map_err(Error::io("sync", &self.path))?;
+        self.file.sync_all().map_err(Error::io("sync", &self.path))?;
         let (path, file) = create_segment(&self.directory, self.number + 1)?;
-        let closed = ClosedSegment {
-            number: self.number,
-            last_sequence: self.last_sequence,
-        };
+        let closed = ClosedSegment { number: self.number, last_sequence: self.last_sequence };
         self.closed.push(closed);
         (self.path, self.file) = (path, file);
         self.number += 1;

@@ -47,12 +47,7 @@ impl Manifest {
             let reason = "it is missing, but there are tables";
             return Err(Error::damaged(&data.join(NAME), 0, reason));
         }
-        let manifest = Self {
-            contains: 0,
-            segment: 0,
-            next_table: 1,
-            tables: Vec::new(),
-        };
+        let manifest = Self { contains: 0, segment: 0, next_table: 1, tables: Vec::new() };
         manifest.write(data)?;
         Ok(manifest)
     }
@@ -93,9 +88,7 @@ impl Manifest {
             contains: number(lines.next()?, "contains")?,
             segment: number(lines.next()?, "segment")?,
             next_table: number(lines.next()?, "next")?,
-            tables: lines
-                .map(|line| number(line, "table"))
-                .collect::<Option<_>>()?,
+            tables: lines.map(|line| number(line, "table")).collect::<Option<_>>()?,
         })
     }
 }
@@ -106,12 +99,7 @@ mod tests {
 
     #[test]
     fn round_trip_and_damage() {
-        let manifest = Manifest {
-            contains: 7,
-            segment: 3,
-            next_table: 5,
-            tables: vec![2, 4],
-        };
+        let manifest = Manifest { contains: 7, segment: 3, next_table: 5, tables: vec![2, 4] };
         let text = manifest.render();
         assert_eq!(Manifest::parse(&text), Some(manifest));
         assert_eq!(Manifest::parse(&text.replace("table 4", "table 3")), None);

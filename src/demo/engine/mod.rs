@@ -111,13 +111,7 @@ impl Engine {
         let tables = open_tables(&data, &manifest)?;
         let replay = log::replay(&log_directory, manifest.contains, true)?;
         let (contains, used) = (manifest.contains, manifest.segment);
-        let log = Log::open(
-            &log_directory,
-            replay.segments,
-            contains,
-            used,
-            options.sync,
-        )?;
+        let log = Log::open(&log_directory, replay.segments, contains, used, options.sync)?;
         let mut engine = Self {
             last_sequence: log.last_sequence(),
             log_directory,
@@ -147,21 +141,14 @@ impl Engine {
         if self.broken {
             return Err(Error::Broken);
         }
-        let record = Record {
-            sequence: self.last_sequence + 1,
-            key: key.to_vec(),
-            value: value.to_vec(),
-        };
+        let record =
+            Record { sequence: self.last_sequence + 1, key: key.to_vec(), value: value.to_vec() };
         let sequence = record.sequence;
-        for (length_bytes, limit_bytes) in [
-            (key.len(), record::KEY_LIMIT_BYTES),
-            (record.body_bytes(), record::BODY_LIMIT_BYTES),
-        ] {
+        for (length_bytes, limit_bytes) in
+            [(key.len(), record::KEY_LIMIT_BYTES), (record.body_bytes(), record::BODY_LIMIT_BYTES)]
+        {
             if length_bytes > limit_bytes {
-                return Err(Error::TooLong {
-                    length_bytes,
-                    limit_bytes,
-                });
+                return Err(Error::TooLong { length_bytes, limit_bytes });
             }
         }
         // A write that failed half-way leaves a torn record, and nothing may come behind it.
@@ -245,8 +232,7 @@ impl Engine {
             self.memory.clear();
             self.memory_bytes = 0;
         }
-        self.log
-            .recycle(self.manifest.contains, self.options.keep_segments)
+        self.log.recycle(self.manifest.contains, self.options.keep_segments)
     }
 
     /// Merges the smaller half of the tables into one and deletes them.
@@ -327,9 +313,7 @@ fn lock(path: &Path) -> Result<File, Error> {
         .map_err(Error::io("create", path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            path: path.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
     }
 }

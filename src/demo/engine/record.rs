@@ -103,11 +103,7 @@ pub fn expected_record(sequence: u64) -> Record {
     let value = value.into_bytes().into_iter().take(letters).collect();
     // In the order of no sequence, so that every table spans all keys and compaction has work.
     let key = format!("{:016x}-{sequence}", spread(sequence));
-    Record {
-        sequence,
-        key: key.into_bytes(),
-        value,
-    }
+    Record { sequence, key: key.into_bytes(), value }
 }
 
 /// Numbers all over the range from numbers in a row (`SplitMix64`'s last step).

@@ -87,9 +87,7 @@ impl Table {
 
     /// The newest record under `key` in this table.
     pub(super) fn find(&self, key: &[u8]) -> Option<&Slot> {
-        let place = self
-            .index
-            .binary_search_by(|slot| slot.key.as_slice().cmp(key));
+        let place = self.index.binary_search_by(|slot| slot.key.as_slice().cmp(key));
         self.index.get(place.ok()?)
     }
 
@@ -121,11 +119,7 @@ impl Table {
     }
 
     fn damaged(&self, slot: &Slot) -> Error {
-        Error::damaged(
-            &self.path,
-            slot.offset_bytes,
-            "the record's checksum does not fit",
-        )
+        Error::damaged(&self.path, slot.offset_bytes, "the record's checksum does not fit")
     }
 }
 

@@ -26,10 +26,7 @@ fn small() -> Options {
 
 /// Keeps every record in memory and in the log.
 fn no_tables() -> Options {
-    Options {
-        memory_bytes: u64::MAX,
-        ..small()
-    }
+    Options { memory_bytes: u64::MAX, ..small() }
 }
 
 fn open(directory: &TempDir, options: Options) -> Result<Engine, Error> {
@@ -46,10 +43,7 @@ fn filled(count: u64, options: Options) -> TempDir {
 fn write(engine: &mut Engine, count: u64) {
     for _ in 0..count {
         let record = expected_record(engine.last_sequence() + 1);
-        assert_eq!(
-            engine.put(&record.key, &record.value).unwrap(),
-            record.sequence
-        );
+        assert_eq!(engine.put(&record.key, &record.value).unwrap(), record.sequence);
     }
 }
 
@@ -111,10 +105,7 @@ fn newer_values_win_wherever_they_are() {
         assert_eq!(engine.get(b"key").unwrap(), Some(vec![round]));
         assert_eq!(engine.verify().unwrap().records, 1);
     }
-    assert!(matches!(
-        engine.put(&vec![0; 70_000], b""),
-        Err(Error::TooLong { .. })
-    ));
+    assert!(matches!(engine.put(&vec![0; 70_000], b""), Err(Error::TooLong { .. })));
 }
 
 #[test]
@@ -133,10 +124,7 @@ fn a_torn_end_is_cut_off() {
         let after: Vec<_> = closed.iter().map(|path| fs::read(path).unwrap()).collect();
         assert_eq!(before, after);
         drop(engine);
-        assert_eq!(
-            open(&directory, small()).unwrap().prove().unwrap().records,
-            59
-        );
+        assert_eq!(open(&directory, small()).unwrap().prove().unwrap().records, 59);
     }
 }
 
@@ -164,10 +152,7 @@ fn damage_is_no_torn_end() {
         let directory = filled(80, no_tables());
         harm(&files(&directory, LOG_DIRECTORY));
         let error = open(&directory, no_tables()).unwrap_err();
-        assert!(
-            matches!(error, Error::Damaged { .. } | Error::Gap { .. }),
-            "{what}: {error}"
-        );
+        assert!(matches!(error, Error::Damaged { .. } | Error::Gap { .. }), "{what}: {error}");
     }
 }
 
@@ -252,10 +237,7 @@ fn leftovers_of_a_crash_are_removed() {
     assert!(!data.join("000999.table").exists());
     assert!(!data.join("MANIFEST.tmp").exists());
     fs::remove_file(data.join("MANIFEST")).unwrap();
-    assert!(matches!(
-        open(&directory, small()),
-        Err(Error::Damaged { .. })
-    ));
+    assert!(matches!(open(&directory, small()), Err(Error::Damaged { .. })));
 }
 
 #[test]
@@ -264,17 +246,11 @@ fn the_start_gate() {
     for part in ["", LOG_DIRECTORY, DATA_DIRECTORY] {
         let marker = directory.path().join(part).join(RESTORE_MARKER);
         fs::write(&marker, "").unwrap();
-        assert!(
-            matches!(open(&directory, small()), Err(Error::Restoring { .. })),
-            "{part}"
-        );
+        assert!(matches!(open(&directory, small()), Err(Error::Restoring { .. })), "{part}");
         fs::remove_file(marker).unwrap();
     }
     let first = open(&directory, small()).unwrap();
-    assert!(matches!(
-        open(&directory, small()),
-        Err(Error::Locked { .. })
-    ));
+    assert!(matches!(open(&directory, small()), Err(Error::Locked { .. })));
     drop(first);
     open(&directory, small()).unwrap();
 }
@@ -285,10 +261,7 @@ fn another_writers_records_are_not_proven() {
     let mut engine = open(&directory, small()).unwrap();
     engine.put(b"mine", b"and not the writer's").unwrap();
     engine.verify().unwrap();
-    assert!(matches!(
-        engine.prove(),
-        Err(Error::Unexpected { sequence: 11, .. })
-    ));
+    assert!(matches!(engine.prove(), Err(Error::Unexpected { sequence: 11, .. })));
 }
 
 /// Copies an engine's directory while it runs, as a backup does: first the log's files are held
@@ -311,16 +284,12 @@ fn copy_running(from: &Path, to: &Path) {
     let data = from.join(DATA_DIRECTORY);
     let listing = || -> BTreeSet<(PathBuf, u64)> {
         let entries = fs::read_dir(&data).unwrap().filter_map(Result::ok);
-        entries
-            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.ino())))
-            .collect()
+        entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.ino()))).collect()
     };
     let pinned = loop {
         let before = listing();
-        let opened: Option<Vec<(PathBuf, File)>> = before
-            .iter()
-            .map(|(path, _)| Some((path.clone(), File::open(path).ok()?)))
-            .collect();
+        let opened: Option<Vec<(PathBuf, File)>> =
+            before.iter().map(|(path, _)| Some((path.clone(), File::open(path).ok()?))).collect();
         match opened {
             Some(opened) if listing() == before => break opened,
             _ => {}
@@ -338,10 +307,7 @@ fn copy_running(from: &Path, to: &Path) {
 #[test]
 fn copies_of_a_running_engine_are_whole() {
     let directory = tempfile::tempdir().unwrap();
-    let (engine, acknowledged) = (
-        directory.path().join("engine"),
-        directory.path().join("said"),
-    );
+    let (engine, acknowledged) = (directory.path().join("engine"), directory.path().join("said"));
     let options = WriterOptions {
         engine: Options {
             segment_bytes: 16 << 10,
@@ -358,10 +324,7 @@ fn copies_of_a_running_engine_are_whole() {
         let writer = scope.spawn(|| run_writer(&engine, &options, &stop));
         let tables = || {
             let numbers = disk::numbered(&engine.join(DATA_DIRECTORY), disk::TABLE_SUFFIX);
-            numbers
-                .ok()
-                .and_then(|numbers| numbers.last().copied())
-                .unwrap_or(0)
+            numbers.ok().and_then(|numbers| numbers.last().copied()).unwrap_or(0)
         };
         // From the first table on, and until compaction had some rounds of work.
         let mut copies = 0;
@@ -394,10 +357,7 @@ fn what_the_writer_says_survives_a_torn_line() {
     let path = directory.path().join("said");
     let text = "\nclosed 1 4\nacknowledged 9\nackno\nacknowledged 8\nclosed 2 7\nacknowledged 1";
     fs::write(&path, text).unwrap();
-    let expected = Acknowledged {
-        highest: 9,
-        closed: BTreeMap::from([(1, 4), (2, 7)]),
-    };
+    let expected = Acknowledged { highest: 9, closed: BTreeMap::from([(1, 4), (2, 7)]) };
     assert_eq!(Acknowledged::read(&path).unwrap(), expected);
 }
 

@@ -58,10 +58,7 @@ pub fn run_writer(
         0 => (1, Duration::ZERO),
         // Slower than one a burst: one record, and a longer pause.
         rate if rate < BURSTS_PER_SECOND => (1, Duration::from_secs(1) / rate),
-        rate => (
-            rate / BURSTS_PER_SECOND,
-            Duration::from_secs(1) / BURSTS_PER_SECOND,
-        ),
+        rate => (rate / BURSTS_PER_SECOND, Duration::from_secs(1) / BURSTS_PER_SECOND),
     };
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..burst {
@@ -72,10 +69,7 @@ pub fn run_writer(
         journal.closed(&engine)?;
         std::thread::sleep(pause);
     }
-    Ok(Summary {
-        began_after,
-        last_sequence: engine.last_sequence(),
-    })
+    Ok(Summary { began_after, last_sequence: engine.last_sequence() })
 }
 
 /// The file of acknowledgements, open for writing.
@@ -95,27 +89,18 @@ impl Journal {
             .map_err(Error::io("open", path))?;
         // Ends the line that a crash may have cut short.
         file.write_all(b"\n").map_err(Error::io("write", path))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            closed: 0,
-        })
+        Ok(Self { path: path.to_owned(), file, closed: 0 })
     }
 
     /// One write per line, so that a crash leaves whole lines but for the last.
     fn append(&mut self, line: &str) -> Result<(), Error> {
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(Error::io("write", &self.path))
+        self.file.write_all(line.as_bytes()).map_err(Error::io("write", &self.path))
     }
 
     fn closed(&mut self, engine: &Engine) -> Result<(), Error> {
         for segment in engine.closed_segments() {
             if segment.number > self.closed {
-                let ClosedSegment {
-                    number,
-                    last_sequence,
-                } = segment;
+                let ClosedSegment { number, last_sequence } = segment;
                 self.append(&format!("closed {number} {last_sequence}\n"))?;
                 self.closed = *number;
             }
