@@ -7,7 +7,7 @@
 //! | floor | modules | what lives there |
 //! |---|---|---|
 //! | 5 | `cli` | one file per subcommand: arguments in, exit code out |
-//! | 4 | `demo` | the quick start: an engine, its loss, its return |
+//! | 4 | [`demo`] | the quick start: an engine, its loss, its return |
 //! | 3 | `backup` `restore` `check` … | verbs: options in, report out |
 //! | 2 | [`repo`] [`source`] [`destination`] [`policy`] | nouns: the stored format, what is read, what is written, what was asked for |
 //! | 1 | [`store`] | objects under keys, wherever they are |
@@ -32,3 +32,5 @@ pub mod destination;
 pub mod policy;
 pub mod repo;
 pub mod source;
+
+pub mod demo;
