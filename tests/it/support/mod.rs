@@ -1,0 +1,4 @@
+//! What the tests share: things made to be backed up, and judges of what came back.
+
+#[cfg(test)]
+pub(crate) mod tree;
