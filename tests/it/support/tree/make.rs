@@ -49,21 +49,22 @@ pub(crate) fn make_removable(root: &Path) {
     if is_root() {
         return;
     }
-    fn open_up(parent: impl AsFd, name: &[u8]) {
-        let parent = parent.as_fd();
-        if sys::chmodat(parent, name, Mode::RWXU, AtFlags::empty()).is_err() {
-            return;
-        }
-        let directory = open_directory(parent, name);
-        for item in sys::Dir::read_from(&directory).unwrap() {
-            let item = item.unwrap();
-            let name = item.file_name().to_bytes();
-            if item.file_type() == FileType::Directory && name != b"." && name != b".." {
-                open_up(&directory, name);
-            }
+    open_up(CWD, root.as_os_str().as_encoded_bytes());
+}
+
+fn open_up(parent: impl AsFd, name: &[u8]) {
+    let parent = parent.as_fd();
+    if sys::chmodat(parent, name, Mode::RWXU, AtFlags::empty()).is_err() {
+        return;
+    }
+    let directory = open_directory(parent, name);
+    for item in sys::Dir::read_from(&directory).unwrap() {
+        let item = item.unwrap();
+        let name = item.file_name().to_bytes();
+        if item.file_type() == FileType::Directory && name != b"." && name != b".." {
+            open_up(&directory, name);
         }
     }
-    open_up(CWD, root.as_os_str().as_encoded_bytes());
 }
 
 fn open_directory(parent: impl AsFd, name: &[u8]) -> OwnedFd {
