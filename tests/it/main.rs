@@ -1,14 +1,5 @@
-//! One integration binary: it links once, and servers are started once for all tests.
+//! One integration binary: linked once, and its tests share their support.
 
-#![expect(
-    unreachable_pub,
-    reason = "support is public to all tests, and this binary exports nothing"
-)]
-
-// Each is marked as a test so that clippy lets helpers unwrap and panic too.
 #[cfg(test)]
-mod store;
-#[cfg(test)]
+mod destination;
 mod support;
-#[cfg(test)]
-mod tidy;

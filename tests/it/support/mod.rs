@@ -1,5 +1,4 @@
-//! What integration tests share: real servers, and a store that fails as told.
+//! What the tests share: things made to be backed up, and judges of what came back.
 
-pub mod fault;
-pub mod seaweed;
-pub mod tools;
+#[cfg(test)]
+pub(crate) mod tree;
