@@ -337,9 +337,7 @@ impl Pass<'_> {
         let links: Vec<_> =
             links.into_iter().filter(|(_, first)| !damaged.contains(first)).collect();
         let make = move |destination: &dyn Destination| {
-            links.iter().try_for_each(|(entry, first)| {
-                if destination.skip(entry)? { Ok(()) } else { destination.link(entry, first) }
-            })
+            links.iter().try_for_each(|(entry, first)| destination.link(entry, first))
         };
         blocking(self.repository, self.destination, make).await?;
         let mut subtree = Subtree::open(self).await?;

@@ -81,15 +81,11 @@ fn path(bytes: &[u8]) -> TreePath {
 }
 
 fn entry(node: &Node) -> Entry {
-    let xattrs = node.xattrs().map(|(name, value)| Xattr {
-        name: name.as_bytes().to_vec(),
-        value: value.to_vec(),
-    });
+    let xattrs = node
+        .xattrs()
+        .map(|(name, value)| Xattr { name: name.as_bytes().to_vec(), value: value.to_vec() });
     let (seconds, nanoseconds) = node.attributes.modified;
-    let modified = FileTime {
-        seconds,
-        nanoseconds,
-    };
+    let modified = FileTime { seconds, nanoseconds };
     Entry {
         path: path(&node.path),
         kind: kind(&node.what),
@@ -114,15 +110,8 @@ fn file_entry(node: &Node, content: &Content) -> Entry {
         .runs
         .iter()
         .filter(|(_, length_bytes)| *length_bytes > 0)
-        .map(|&(offset_bytes, length_bytes)| Extent {
-            offset_bytes,
-            length_bytes,
-        });
-    Entry {
-        size_bytes: content.size_bytes,
-        extents: Some(extents.collect()),
-        ..entry(node)
-    }
+        .map(|&(offset_bytes, length_bytes)| Extent { offset_bytes, length_bytes });
+    Entry { size_bytes: content.size_bytes, extents: Some(extents.collect()), ..entry(node) }
 }
 
 fn kind(what: &What) -> Kind {
@@ -148,10 +137,7 @@ fn kind(what: &What) -> Kind {
 /// One file of a crowd, as `materialise` makes it.
 fn member(crowd: &TreePath, number: u32) -> Item {
     let name = format!("{number:06}");
-    let modified = FileTime {
-        seconds: number.into(),
-        nanoseconds: number,
-    };
+    let modified = FileTime { seconds: number.into(), nanoseconds: number };
     let entry = Entry {
         path: crowd.join(name.as_bytes()),
         kind: Kind::File,
@@ -169,10 +155,7 @@ fn member(crowd: &TreePath, number: u32) -> Item {
         xattrs: Vec::new(),
         extents: None,
     };
-    Item {
-        entry,
-        body: Body::Text(name),
-    }
+    Item { entry, body: Body::Text(name) }
 }
 
 /// The calls of a restore, up to `stop_after` entries; all of it if there are not so many.
@@ -189,10 +172,7 @@ fn restore(root: &Path, plan: &Plan, overwrite: Overwrite, stop_after: usize) {
     let mut names: BTreeMap<TreePath, BTreeSet<Vec<u8>>> = BTreeMap::new();
     for path in items.keys() {
         if let Some(parent) = path.parent() {
-            names
-                .entry(parent)
-                .or_default()
-                .insert(path.name().to_vec());
+            names.entry(parent).or_default().insert(path.name().to_vec());
         }
     }
     for item in items.values().take(stop_after) {

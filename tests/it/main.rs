@@ -1,5 +1,16 @@
-//! One integration binary: linked once, and its tests share their support.
+//! One integration binary: it links once, and servers are started once for all tests.
 
+#![expect(
+    unreachable_pub,
+    reason = "support is public to all tests, and this binary exports nothing"
+)]
+
+// Each is marked as a test so that clippy lets helpers unwrap and panic too.
 #[cfg(test)]
 mod destination;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tidy;

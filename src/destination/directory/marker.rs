@@ -113,11 +113,7 @@ fn fresh(
     file.write_all(words.to_text().as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     root.sync_root()?;
-    let held = Held {
-        _file: file,
-        is_resumed: false,
-        found_mode,
-    };
+    let held = Held { _file: file, is_resumed: false, found_mode };
     let rules = Rules {
         overwrite: options.overwrite,
         replaces_links: options.overwrite == Overwrite::Always,
@@ -157,11 +153,7 @@ fn resume(
     }
     // The root may have got its final mode before the interruption.
     let found_mode = open_up(root)?;
-    let held = Held {
-        _file: file,
-        is_resumed: true,
-        found_mode,
-    };
+    let held = Held { _file: file, is_resumed: true, found_mode };
     let rules = Rules {
         overwrite: Overwrite::Always,
         replaces_links: words.began_empty || options.overwrite == Overwrite::Always,

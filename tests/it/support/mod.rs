@@ -1,4 +1,7 @@
-//! What the tests share: things made to be backed up, and judges of what came back.
+//! What integration tests share: real servers, a store that fails as told, things made to be backed
+//! up, and judges of what came back.
 
-#[cfg(test)]
+pub mod fault;
+pub mod seaweed;
+pub mod tools;
 pub(crate) mod tree;

@@ -91,10 +91,7 @@ pub(crate) struct Size {
 
 impl Size {
     /// Made in well under a second.
-    pub(crate) const SMALL: Self = Self {
-        random_nodes: 60,
-        crowd_entries: 200,
-    };
+    pub(crate) const SMALL: Self = Self { random_nodes: 60, crowd_entries: 200 };
 }
 
 /// Makes one of everything that is nasty, and more at random places, in the empty or missing
@@ -109,11 +106,7 @@ pub(crate) fn nasty_tree(root: &Path, seed: u64, size: Size) -> Plan {
     let mut plan = gallery::gallery(size.crowd_entries);
     for mut node in random.nodes {
         let below = |path: &[u8]| [b"random".as_slice(), path].join(&b'/');
-        node.path = if node.path.is_empty() {
-            b"random".to_vec()
-        } else {
-            below(&node.path)
-        };
+        node.path = if node.path.is_empty() { b"random".to_vec() } else { below(&node.path) };
         if let What::Link { first } = &mut node.what {
             *first = below(first);
         }
@@ -135,10 +128,7 @@ impl Plan {
         if is_root() {
             return self;
         }
-        let owner = (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        );
+        let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         self.nodes
             .retain(|node| !matches!(node.what, What::CharacterDevice(..) | What::BlockDevice(..)));
         for node in &mut self.nodes {
@@ -192,12 +182,7 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Attributes {
-            mode,
-            owner,
-            modified,
-            xattrs,
-        } = &self.attributes;
+        let Attributes { mode, owner, modified, xattrs } = &self.attributes;
         write!(
             f,
             "{} {:?} {mode:04o} {}:{} {}.{:09}",
@@ -242,10 +227,5 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
         return format!("\"{}\"", bytes.escape_ascii());
     }
     let (start, end) = (&bytes[..ENDS], &bytes[bytes.len() - ENDS..]);
-    format!(
-        "\"{}…{}\" ({} bytes)",
-        start.escape_ascii(),
-        end.escape_ascii(),
-        bytes.len()
-    )
+    format!("\"{}…{}\" ({} bytes)", start.escape_ascii(), end.escape_ascii(), bytes.len())
 }

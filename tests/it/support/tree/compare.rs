@@ -79,12 +79,7 @@ impl Comparison {
     fn note(&mut self, path: &[u8], what: impl Into<String>, values: [String; 2]) {
         let [a, b] = values;
         if a != b {
-            self.differences.push(Difference {
-                path: path.to_vec(),
-                what: what.into(),
-                a,
-                b,
-            });
+            self.differences.push(Difference { path: path.to_vec(), what: what.into(), a, b });
         }
     }
 
@@ -152,9 +147,7 @@ impl Comparison {
         let names: BTreeSet<&Vec<u8>> = a.keys().chain(b.keys()).collect();
         for name in names {
             let value = |xattrs: &BTreeMap<Vec<u8>, Vec<u8>>| {
-                xattrs
-                    .get(name)
-                    .map_or_else(|| "none".to_owned(), |value| whole(value))
+                xattrs.get(name).map_or_else(|| "none".to_owned(), |value| whole(value))
             };
             let what = format!("xattr {}", name.escape_ascii());
             self.note(path, what, [value(&a), value(&b)]);
@@ -194,9 +187,7 @@ impl Comparison {
                 let same = piece_a.iter().zip(piece_b).take_while(|(a, b)| a == b);
                 let at = same.count();
                 let value = |piece: &[u8]| {
-                    piece
-                        .get(at)
-                        .map_or_else(|| "end".to_owned(), |byte| format!("{byte:#04x}"))
+                    piece.get(at).map_or_else(|| "end".to_owned(), |byte| format!("{byte:#04x}"))
                 };
                 let what = format!("byte {}", offset + at);
                 return self.note(path, what, [value(piece_a), value(piece_b)]);
@@ -214,11 +205,7 @@ impl Comparison {
         for (start, end) in a {
             let is_last = end == sys::seek(files[0], SeekFrom::End(0)).unwrap();
             let from = start.next_multiple_of(BLOCK_BYTES);
-            let to = if is_last {
-                end
-            } else {
-                end - end % BLOCK_BYTES
-            };
+            let to = if is_last { end } else { end - end % BLOCK_BYTES };
             let is_kept = b.iter().any(|&(start, end)| start <= from && to <= end);
             if from < to && !is_kept {
                 let values = [format!("bytes {from} to {to}"), format!("{b:?}")];
@@ -236,9 +223,7 @@ const ATTRIBUTES: [Attribute; 5] = [
         FileType::Symlink => String::new(),
         _ => format!("{:04o}", node.stat.stx_mode & 0o7777),
     }),
-    ("owner", |node| {
-        format!("{}:{}", node.stat.stx_uid, node.stat.stx_gid)
-    }),
+    ("owner", |node| format!("{}:{}", node.stat.stx_uid, node.stat.stx_gid)),
     ("modified", |node| {
         let time = node.stat.stx_mtime;
         format!("{}.{:09}", time.tv_sec, time.tv_nsec)

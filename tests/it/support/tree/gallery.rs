@@ -72,20 +72,11 @@ pub(super) const TIMES: [(i64, u32); 8] = [
 ];
 
 pub(super) fn plain(mode: u32) -> Attributes {
-    Attributes {
-        mode,
-        owner: (0, 0),
-        modified: PLAIN_TIME,
-        xattrs: BTreeMap::new(),
-    }
+    Attributes { mode, owner: (0, 0), modified: PLAIN_TIME, xattrs: BTreeMap::new() }
 }
 
 pub(super) fn full(size_bytes: u64, seed: u64) -> Content {
-    Content {
-        size_bytes,
-        runs: vec![(0, size_bytes)],
-        seed,
-    }
+    Content { size_bytes, runs: vec![(0, size_bytes)], seed }
 }
 
 /// An ACL as the kernel's raw bytes: the owner, user 12345, the group, mask, others.
@@ -119,11 +110,7 @@ struct Hall {
 
 impl Hall {
     fn add(&mut self, path: impl AsRef<[u8]>, what: What, attributes: Attributes) {
-        self.nodes.push(Node {
-            path: path.as_ref().to_vec(),
-            what,
-            attributes,
-        });
+        self.nodes.push(Node { path: path.as_ref().to_vec(), what, attributes });
     }
 
     fn directory(&mut self, path: impl AsRef<[u8]>) {
@@ -181,29 +168,15 @@ fn contents(hall: &mut Hall) {
     let sparse = [
         ("hole first", vec![(2 * MIB, 4096)]),
         ("hole last", vec![(0, 4096)]),
-        (
-            "hole between",
-            vec![(0, 8192), (MIB, 100), (3 * MIB, 65_536)],
-        ),
+        ("hole between", vec![(0, 8192), (MIB, 100), (3 * MIB, 65_536)]),
         ("hole only", vec![]),
-        (
-            "comb",
-            (0..100).map(|tooth| (tooth * 32 * KIB, 4096)).collect(),
-        ),
+        ("comb", (0..100).map(|tooth| (tooth * 32 * KIB, 4096)).collect()),
     ];
     for (name, runs) in sparse {
-        let content = Content {
-            size_bytes: 4 * MIB + 123,
-            runs,
-            seed: 3,
-        };
+        let content = Content { size_bytes: 4 * MIB + 123, runs, seed: 3 };
         hall.file(format!("contents/{name}"), content);
     }
-    let content = Content {
-        size_bytes: 64 * MIB,
-        runs: vec![(32 * MIB, 4096)],
-        seed: 4,
-    };
+    let content = Content { size_bytes: 64 * MIB, runs: vec![(32 * MIB, 4096)], seed: 4 };
     hall.file("contents/mostly hole", content);
 }
 
@@ -256,9 +229,7 @@ fn attributes(hall: &mut Hall) {
         hall.add(format!("attributes/{name}"), what, attributes);
     };
     let file = || What::File(full(5, 6));
-    for mode in [
-        0, 0o1, 0o111, 0o222, 0o444, 0o777, 0o1755, 0o2755, 0o4711, 0o7777,
-    ] {
+    for mode in [0, 0o1, 0o111, 0o222, 0o444, 0o777, 0o1755, 0o2755, 0o4711, 0o7777] {
         add(format!("file {mode:04o}"), file(), &|a| a.mode = mode);
         add(format!("directory {mode:04o}"), What::Directory, &|a| {
             a.mode = mode;
@@ -271,12 +242,7 @@ fn attributes(hall: &mut Hall) {
         let target = b"x".to_vec();
         add(format!("link at {time:?}"), What::Symlink { target }, &set);
     }
-    for owner in [
-        (0, 12_345),
-        (12_345, 0),
-        (65_534, 65_534),
-        (3_000_000_000, 7),
-    ] {
+    for owner in [(0, 12_345), (12_345, 0), (65_534, 65_534), (3_000_000_000, 7)] {
         let set = |a: &mut Attributes| (a.owner, a.mode) = (owner, 0o6755);
         add(format!("file of {owner:?}"), file(), &set);
         add(format!("directory of {owner:?}"), What::Directory, &set);
@@ -297,11 +263,7 @@ fn attributes(hall: &mut Hall) {
             a.xattrs.insert(name.to_owned(), value.clone());
         });
     }
-    for name in [
-        "user.x",
-        "system.posix_acl_access",
-        "system.posix_acl_default",
-    ] {
+    for name in ["user.x", "system.posix_acl_access", "system.posix_acl_default"] {
         add(format!("directory with {name}"), What::Directory, &|a| {
             let value = acl([7, 5, 5, 7, 1]);
             a.xattrs.insert(name.to_owned(), value);

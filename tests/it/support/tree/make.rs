@@ -22,10 +22,7 @@ pub(crate) fn materialise(root: &Path, plan: &Plan) {
     let top = open_directory(CWD, root.as_os_str().as_encoded_bytes());
     for node in &plan.nodes {
         make(&top, node);
-        if !matches!(
-            node.what,
-            What::Directory | What::Crowd { .. } | What::Link { .. }
-        ) {
+        if !matches!(node.what, What::Directory | What::Crowd { .. } | What::Link { .. }) {
             let (parent, name) = open_parent(&top, &node.path);
             give(&parent, name, node);
         }
@@ -123,9 +120,8 @@ fn crowd(parent: &OwnedFd, name: &[u8], entries: u32) {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     for number in 0..entries {
         let name = format!("{number:06}");
-        let file: File = sys::openat(&directory, name.as_bytes(), flags, Mode::RUSR)
-            .unwrap()
-            .into();
+        let file: File =
+            sys::openat(&directory, name.as_bytes(), flags, Mode::RUSR).unwrap().into();
         file.write_all_at(name.as_bytes(), 0).unwrap();
         let modified = (i64::from(number), number);
         sys::futimens(&file, &times(modified)).unwrap();
@@ -168,24 +164,13 @@ impl Content {
 }
 
 fn times(modified: (i64, u32)) -> Timestamps {
-    let time = Timespec {
-        tv_sec: modified.0,
-        tv_nsec: modified.1.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
+    let time = Timespec { tv_sec: modified.0, tv_nsec: modified.1.into() };
+    Timestamps { last_access: time, last_modification: time }
 }
 
 /// Gives a node its attributes, in the order in which none undoes another.
 fn give(parent: &OwnedFd, name: &[u8], node: &Node) {
-    let Attributes {
-        mode,
-        owner,
-        modified,
-        ..
-    } = &node.attributes;
+    let Attributes { mode, owner, modified, .. } = &node.attributes;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let place = sys::openat(parent, name, flags, Mode::empty()).unwrap();
     let itself = format!("/proc/self/fd/{}", place.as_raw_fd());
@@ -199,24 +184,18 @@ fn give(parent: &OwnedFd, name: &[u8], node: &Node) {
         };
     let is_acl = |name: &str| name.starts_with("system.");
     let is_user = |name: &str| name.starts_with("user.");
-    xattrs()
-        .filter(|(name, _)| is_user(name))
-        .for_each(|(name, value)| set(name, value));
+    xattrs().filter(|(name, _)| is_user(name)).for_each(|(name, value)| set(name, value));
     if is_root() {
         let (user, group) = (sys::Uid::from_raw(owner.0), sys::Gid::from_raw(owner.1));
         let flags = AtFlags::EMPTY_PATH;
         sys::chownat(&place, c"", Some(user), Some(group), flags).unwrap();
     }
     let is_other = |name: &str| !is_user(name) && !is_acl(name);
-    xattrs()
-        .filter(|(name, _)| is_other(name))
-        .for_each(|(name, value)| set(name, value));
+    xattrs().filter(|(name, _)| is_other(name)).for_each(|(name, value)| set(name, value));
     if !is_link {
         let mode = Mode::from_raw_mode(*mode);
         sys::chmodat(CWD, &itself, mode, AtFlags::empty()).unwrap();
     }
-    xattrs()
-        .filter(|(name, _)| is_acl(name))
-        .for_each(|(name, value)| set(name, value));
+    xattrs().filter(|(name, _)| is_acl(name)).for_each(|(name, value)| set(name, value));
     sys::utimensat(&place, c"", &times(*modified), AtFlags::EMPTY_PATH).unwrap();
 }

@@ -40,49 +40,31 @@ fn place(root: Attributes, loose: Vec<Loose>) -> Plan {
     let mut directories = vec![Vec::new()];
     let mut files: Vec<Vec<u8>> = Vec::new();
     let mut taken = BTreeSet::new();
-    let mut nodes = vec![Node {
-        path: Vec::new(),
-        what: What::Directory,
-        attributes: root,
-    }];
+    let mut nodes = vec![Node { path: Vec::new(), what: What::Directory, attributes: root }];
     for node in loose {
         let parent = node.parent.get(&directories);
-        let path = if parent.is_empty() {
-            node.name
-        } else {
-            [parent.as_slice(), &node.name].join(&b'/')
-        };
+        let path =
+            if parent.is_empty() { node.name } else { [parent.as_slice(), &node.name].join(&b'/') };
         if !taken.insert(path.clone()) {
             continue;
         }
         let what = match node.what {
             LooseWhat::Known(what) => what,
             LooseWhat::Link(_) if files.is_empty() => What::File(full(9, 9)),
-            LooseWhat::Link(first) => What::Link {
-                first: first.get(&files).clone(),
-            },
+            LooseWhat::Link(first) => What::Link { first: first.get(&files).clone() },
         };
         match what {
             What::Directory => directories.push(path.clone()),
             What::File(_) => files.push(path.clone()),
             _ => {}
         }
-        nodes.push(Node {
-            path,
-            what,
-            attributes: node.attributes,
-        });
+        nodes.push(Node { path, what, attributes: node.attributes });
     }
     Plan { nodes }
 }
 
 fn loose() -> impl Strategy<Value = Loose> {
-    let loose = |(parent, name, what, attributes)| Loose {
-        parent,
-        name,
-        what,
-        attributes,
-    };
+    let loose = |(parent, name, what, attributes)| Loose { parent, name, what, attributes };
     (any::<Index>(), name(), what(), attributes()).prop_map(loose)
 }
 
@@ -136,11 +118,7 @@ fn content() -> impl Strategy<Value = Content> {
             end = start + length * 4096;
             placed.push((start, length * 4096));
         }
-        Content {
-            size_bytes: size_bytes + end,
-            runs: placed,
-            seed,
-        }
+        Content { size_bytes: size_bytes + end, runs: placed, seed }
     })
 }
 

@@ -36,14 +36,8 @@ impl Twins {
             }
             let link = at("link");
             for name in [link, at("fifo")] {
-                let time = sys::Timespec {
-                    tv_sec: 1,
-                    tv_nsec: 2,
-                };
-                let times = sys::Timestamps {
-                    last_access: time,
-                    last_modification: time,
-                };
+                let time = sys::Timespec { tv_sec: 1, tv_nsec: 2 };
+                let times = sys::Timestamps { last_access: time, last_modification: time };
                 sys::utimensat(CWD, name, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
             }
         }
@@ -145,10 +139,7 @@ fn a_directorys_time() {
     directory.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     let found = compare(&twins.a(), &twins.b(""));
     assert_eq!(found.len(), 1);
-    assert_eq!(
-        (found[0].path.as_slice(), found[0].what.as_str()),
-        (&b"d"[..], "modified")
-    );
+    assert_eq!((found[0].path.as_slice(), found[0].what.as_str()), (&b"d"[..], "modified"));
 }
 
 #[test]
@@ -175,10 +166,7 @@ fn a_links_target() {
     fs::remove_file(twins.b("link")).unwrap();
     symlink("Target", twins.b("link")).unwrap();
     let found = twins.found();
-    assert!(
-        found.contains(&("link".to_owned(), "target".to_owned())),
-        "{found:?}"
-    );
+    assert!(found.contains(&("link".to_owned(), "target".to_owned())), "{found:?}");
 }
 
 #[test]
@@ -250,10 +238,7 @@ fn device_numbers() {
         sys::mknodat(CWD, twin.join("null"), kind, Mode::RUSR, device).unwrap();
     }
     let found = twins.found();
-    assert!(
-        found.contains(&("null".to_owned(), "device".to_owned())),
-        "{found:?}"
-    );
+    assert!(found.contains(&("null".to_owned(), "device".to_owned())), "{found:?}");
 }
 
 #[test]
