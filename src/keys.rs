@@ -1,7 +1,7 @@
 //! `key`: who can open the repository. Every change is a new generation of the config; no pack is
 //! rewritten. All but listing needs a recovery key.
 
-use age::secrecy::SecretString;
+use crate::repo::envelope::SecretString;
 use zeroize::Zeroizing;
 
 use crate::repo::config::{self, Bundle, Config, Envelope};
