@@ -251,7 +251,9 @@ impl Repository {
 
     /// Stores the next generation of the config. Costs one PUT.
     pub async fn replace_config(&self, mut config: Config, secrets: &Secrets) -> Result<(), Error> {
-        config.generation = self.config().generation + 1;
+        let generation = self.config().generation.checked_add(1);
+        config.generation =
+            generation.ok_or_else(|| Error::damaged("config", "has the last generation"))?;
         config.created = self.now();
         let object = config.to_object(self.id(), secrets.newest_number(), secrets.newest());
         let key = layout::config(config.generation);

@@ -70,9 +70,14 @@ impl Session {
         let prefix = layout::snapshots_of(lane);
         let newest = repository.store().first(&prefix).await?;
         let newest = newest.and_then(|object| Place::parse(&object.key));
+        let sequence = newest.map_or(Some(1), |place| place.sequence.checked_add(1));
+        // Whoever may write to the store can make such a name; counting on would hide our snapshot.
+        let sequence = sequence.ok_or_else(|| {
+            Error::damaged(&prefix, "its newest name has the last number that there is")
+        })?;
         let place = Place {
             lane,
-            sequence: newest.map_or(1, |place| place.sequence + 1),
+            sequence,
             checkpoint,
             session: SessionId(repository.world().random.array()),
         };

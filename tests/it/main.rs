@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod destination;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod support;
