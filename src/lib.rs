@@ -25,7 +25,14 @@ pub mod world;
 pub mod store;
 
 pub mod backup;
+pub mod cat;
+pub mod diff;
+pub mod find;
+pub mod list;
 pub mod restore;
+pub mod stats;
+
+pub mod cli;
 
 pub mod destination;
 pub mod policy;

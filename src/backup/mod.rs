@@ -61,6 +61,10 @@ pub struct Report {
     pub snapshot: Snapshot,
     /// What was stored for it.
     pub stored: Stored,
+    /// Files that the parent snapshot does not have.
+    pub new_files: u64,
+    /// Files that the parent snapshot has, but not as they are now.
+    pub changed_files: u64,
     /// Files that were read.
     pub read_files: u64,
     /// Bytes that were read.
@@ -187,6 +191,8 @@ pub async fn run(
     Ok(Report {
         snapshot,
         stored,
+        new_files: progress.new_files.load(Ordering::Relaxed),
+        changed_files: progress.changed_files.load(Ordering::Relaxed),
         read_files: progress.read_files.load(Ordering::Relaxed),
         read_bytes: progress.read_bytes.load(Ordering::Relaxed),
         problems,
@@ -200,8 +206,10 @@ impl Run<'_> {
     }
 
     async fn cut(&self, source: &dyn Source) -> Result<Box<dyn Cut>, Error> {
-        let facts = self.previous(source).and_then(SourceRecord::facts);
-        Ok(source.cut(self.repository.world(), facts.as_ref()).await?)
+        let previous = self.previous(source);
+        let facts = previous.and_then(SourceRecord::facts);
+        let entries = previous.map(|previous| previous.entries);
+        Ok(source.cut_after(self.repository.world(), facts.as_ref(), entries).await?)
     }
 
     async fn source(

@@ -42,6 +42,18 @@ pub trait Source: Send + Sync + Debug {
 
     /// Begins a cut. `previous` is what the parent snapshot says of the same source.
     async fn cut(&self, world: &World, previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error>;
+
+    /// Begins a cut, knowing also how many entries the parent snapshot has of the same source: one
+    /// that is suddenly empty may be a volume that was not mounted.
+    async fn cut_after(
+        &self,
+        world: &World,
+        previous: Option<&Facts>,
+        previous_entries: Option<u64>,
+    ) -> Result<Box<dyn Cut>, Error> {
+        let _ = previous_entries;
+        self.cut(world, previous).await
+    }
 }
 
 /// A pinned instant of a source; dropped without `finish`, it is abandoned.

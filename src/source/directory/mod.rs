@@ -225,6 +225,18 @@ impl Source for DirectorySource {
         let source = self.clone_for_pool();
         world.cpu.run(move || source.begin()).await
     }
+
+    async fn cut_after(
+        &self,
+        world: &World,
+        _previous: Option<&Facts>,
+        previous_entries: Option<u64>,
+    ) -> Result<Box<dyn Cut>, Error> {
+        let mut source = self.clone_for_pool();
+        let known = source.options.previous_entries;
+        source.options.previous_entries = known.or(previous_entries);
+        world.cpu.run(move || source.begin()).await
+    }
 }
 
 fn parent_and_name(path: &Path) -> Option<(&Path, Option<CString>)> {
