@@ -25,9 +25,16 @@ pub mod world;
 pub mod store;
 
 pub mod backup;
+pub mod cat;
 pub mod check;
+pub mod diff;
+pub mod find;
 pub mod keys;
+pub mod list;
 pub mod restore;
+pub mod stats;
+
+pub mod cli;
 
 pub mod destination;
 pub mod policy;

@@ -25,6 +25,10 @@ pub struct Progress {
     pub entries: AtomicU64,
     /// Sum of the sizes of files listed.
     pub size_bytes: AtomicU64,
+    /// Files that the parent snapshot does not have.
+    pub new_files: AtomicU64,
+    /// Files that the parent snapshot has, but not as they are now.
+    pub changed_files: AtomicU64,
     /// Files read because they were new or had changed.
     pub read_files: AtomicU64,
     /// Bytes read from them.

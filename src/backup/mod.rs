@@ -61,6 +61,10 @@ pub struct Report {
     pub snapshot: Snapshot,
     /// What was stored for it.
     pub stored: Stored,
+    /// Files that the parent snapshot does not have.
+    pub new_files: u64,
+    /// Files that the parent snapshot has, but not as they are now.
+    pub changed_files: u64,
     /// Files that were read.
     pub read_files: u64,
     /// Bytes that were read.
@@ -187,6 +191,8 @@ pub async fn run(
     Ok(Report {
         snapshot,
         stored,
+        new_files: progress.new_files.load(Ordering::Relaxed),
+        changed_files: progress.changed_files.load(Ordering::Relaxed),
         read_files: progress.read_files.load(Ordering::Relaxed),
         read_bytes: progress.read_bytes.load(Ordering::Relaxed),
         problems,

@@ -257,6 +257,10 @@ impl Scan {
         let (slot, answer) = oneshot::channel();
         let chunks = was.iter().flat_map(|stored| &stored.content.items);
         let ids = chunks.map(|item| item.reference.id).collect();
+        if entry.is_file() {
+            let (new, changed) = (&self.progress.new_files, &self.progress.changed_files);
+            Progress::add(if was.is_none() { new } else { changed }, 1);
+        }
         let request = ReadRequest { entry, parent: was, slot };
         let order = Order::Read(Box::new(request));
         // Nobody takes orders any more only when the run is ending with an error.

@@ -1,6 +1,7 @@
 //! The stored format: what the bytes of a repository mean, and the ways to write and read them.
 //! `FORMAT.md` beside this file is the specification.
 
+pub mod catalog;
 pub mod chunker;
 pub mod codec;
 pub mod config;
@@ -22,8 +23,9 @@ pub mod secret;
 pub mod session;
 pub mod snapshot;
 pub mod tree;
+pub mod walk;
 pub mod wire;
 pub mod writer;
 
 pub use error::Error;
-pub use open::{InitOptions, NewKeys, Repository};
+pub use open::{Draft, InitOptions, NewKeys, Repository};

@@ -62,6 +62,39 @@ pub struct InitOptions {
     pub passphrase: Option<SecretString>,
 }
 
+/// A repository that is not stored yet.
+#[derive(Debug)]
+pub struct Draft {
+    repository: Repository,
+    keys: NewKeys,
+    object: Bytes,
+}
+
+impl Draft {
+    /// Its keys.
+    pub fn keys(&self) -> &NewKeys {
+        &self.keys
+    }
+
+    /// Its id.
+    pub fn id(&self) -> RepositoryId {
+        self.repository.id()
+    }
+
+    /// Stores it. Costs one PUT.
+    pub async fn store(self) -> Result<(Repository, NewKeys), Error> {
+        let Self { repository, keys, object } = self;
+        let stored = repository.store().create(&layout::config(0), vec![object]).await;
+        stored.map_err(|error| match error {
+            crate::store::Error::Exists { .. } => {
+                Error::AlreadyInitialised { place: repository.store().place() }
+            }
+            other => other.into(),
+        })?;
+        Ok((repository, keys))
+    }
+}
+
 impl Repository {
     /// Makes a repository in an empty place.
     pub async fn init(
@@ -69,6 +102,16 @@ impl Repository {
         world: World,
         options: InitOptions,
     ) -> Result<(Self, NewKeys), Error> {
+        Self::draft(store, world, options).await?.store().await
+    }
+
+    /// Draws up a repository without storing it, so that its keys can be brought to safety first: a
+    /// repository whose keys were lost can never be read.
+    pub async fn draft(
+        store: Arc<dyn Store>,
+        world: World,
+        options: InitOptions,
+    ) -> Result<Draft, Error> {
         let place = store.place();
         match store.first(layout::CONFIG).await {
             Ok(None) => {}
@@ -109,13 +152,10 @@ impl Repository {
             store_class: None,
         };
         let object = record.to_object(repository, 0, bundle.secrets.newest());
-        store.create(&layout::config(0), vec![object]).await.map_err(|error| match error {
-            crate::store::Error::Exists { .. } => Error::AlreadyInitialised { place },
-            other => other.into(),
-        })?;
         let agent = AgentKey { repository, secrets: bundle.secrets.clone(), recipient };
         let keys = NewKeys { recovery, agent: agent.to_text() };
-        Ok((Self::assemble(store, world, record, bundle, agent.recipient, None), keys))
+        let repository = Self::assemble(store, world, record, bundle, agent.recipient, None);
+        Ok(Draft { repository, keys, object })
     }
 
     /// Opens a repository with a key.

@@ -277,6 +277,26 @@ impl Snapshot {
         self.id.to_string().chars().take(8).collect()
     }
 
+    /// The source called `name`, or an error that says which there are.
+    pub fn require_source(&self, name: &str) -> Result<&SourceRecord, Error> {
+        self.source(name).ok_or_else(|| {
+            let names: Vec<&str> = self.sources.iter().map(|source| source.name.as_str()).collect();
+            Error::Snapshot {
+                wanted: self.short_id(),
+                reason: format!("it has no source {name:?}, but {}", names.join(", ")),
+            }
+        })
+    }
+
+    /// What to say where a source has nothing at `path`.
+    pub fn no_such_path(&self, source: &str, path: &TreePath) -> Error {
+        let short_id = self.short_id();
+        Error::Snapshot {
+            wanted: format!("{short_id}:{source}/{path}"),
+            reason: format!("there is no such path; backstay ls {short_id}:{source} lists them"),
+        }
+    }
+
     /// The source called `name`.
     pub fn source(&self, name: &str) -> Option<&SourceRecord> {
         self.sources.iter().find(|source| source.name == name)

@@ -1,0 +1,234 @@
+//! `backup`: paths in, one snapshot out.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde_json::{Map, Value, json};
+
+use super::context::Context;
+use super::failure::Failure;
+use super::output::{Fields, Output, fields};
+use super::progress::Sample;
+use super::{show, sources};
+use crate::backup::{self, Options, Progress, Report};
+use crate::repo::codec::Compression;
+use crate::repo::writer::WriterOptions;
+use crate::source::{CutterChoice, DirectoryOptions, DirectorySource, Source};
+use crate::store::{Counted, Store as _, Usage};
+use crate::units::{Bytes, to_usize};
+
+/// Back up directories and files into one snapshot
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub(super) struct BackupArgs {
+    /// What to back up; called NAME, else by the last part of PATH
+    #[arg(required = true, value_name = "[NAME=]PATH")]
+    paths: Vec<OsString>,
+    /// Leave out what this pattern matches, in the manner of gitignore; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Leave out what the patterns in this file match, one a line
+    #[arg(long, value_name = "FILE")]
+    exclude_file: Vec<PathBuf>,
+    /// Leave out directories that hold a CACHEDIR.TAG
+    #[arg(long)]
+    exclude_caches: bool,
+    /// Do not enter other file systems
+    #[arg(long)]
+    one_file_system: bool,
+    /// Hold all files open before the first is read: for the directory of a running database
+    #[arg(long)]
+    pin: bool,
+    /// How files are cut: auto, whole, pages:8KiB, cdc:1MiB
+    #[arg(long, value_name = "CUTTER", default_value = "auto", value_parser = sources::cutter)]
+    cutter: CutterChoice,
+    /// Accept an empty directory where the last snapshot had files
+    #[arg(long)]
+    allow_empty: bool,
+    /// Read every file again, whatever the last snapshot says
+    #[arg(long)]
+    read_all: bool,
+    /// The job that the snapshot belongs to; without it, host and sources name it
+    #[arg(long, value_name = "NAME")]
+    job: Option<String>,
+    /// The machine's name; without it, its own
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// A text that the snapshot carries; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = sources::label)]
+    label: Vec<(String, String)>,
+    /// How hard to compress: off, or a level from 1 to 19
+    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = sources::compression)]
+    compression: Compression,
+    /// How much memory buffers may take
+    #[arg(long, value_name = "BYTES", value_parser = sources::memory)]
+    memory: Option<u64>,
+}
+
+/// Backs up what the command line names.
+pub(super) async fn run(
+    args: &BackupArgs,
+    context: &Context,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let store = context.store()?;
+    let sources = args.sources()?;
+    let labels: BTreeMap<_, _> = args.label.iter().cloned().collect();
+    let options = Options {
+        job: args.job.clone(),
+        host: args.host.clone().unwrap_or_else(Context::host),
+        labels,
+        writer: writer(args.compression, args.memory),
+        read_all: args.read_all,
+    };
+    execute(store, &sources, &options, context, out).await
+}
+
+/// Options of the writer; without a limit, its own.
+pub(super) fn writer(compression: Compression, memory_bytes: Option<u64>) -> WriterOptions {
+    let default = WriterOptions::default();
+    let memory_bytes = memory_bytes.map_or(default.memory_bytes, to_usize);
+    WriterOptions { compression, memory_bytes }
+}
+
+impl BackupArgs {
+    fn sources(&self) -> Result<Vec<Box<dyn Source>>, Failure> {
+        let mut exclude = self.exclude.clone();
+        for file in &self.exclude_file {
+            exclude.extend(read_patterns(file)?);
+        }
+        let mut sources: Vec<Box<dyn Source>> = Vec::new();
+        for text in &self.paths {
+            let (name, path) = sources::name_and_path(text)?;
+            sources.push(Box::new(DirectorySource::new(DirectoryOptions {
+                exclude: exclude.clone(),
+                exclude_caches: self.exclude_caches,
+                one_file_system: self.one_file_system,
+                pin: self.pin,
+                cutter: self.cutter,
+                allow_empty: self.allow_empty,
+                ..DirectoryOptions::new(name, path)
+            })?));
+        }
+        Ok(sources)
+    }
+}
+
+fn read_patterns(file: &Path) -> Result<Vec<String>, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::usage(format!("{}: {error}; check --exclude-file", file.display()))
+    })?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// Backs `sources` up and tells what came of it.
+pub(super) async fn execute(
+    store: Arc<Counted>,
+    sources: &[Box<dyn Source>],
+    options: &Options,
+    context: &Context,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let place = store.place();
+    let repository = context.open_store(Arc::clone(&store)).await?;
+    let progress = Arc::new(Progress::default());
+    let work = backup::run(&repository, sources, options, Arc::clone(&progress));
+    let report = out.progress().clone().watch(work, None, || sample(&progress)).await;
+    let report = report.map_err(|error| Failure::from(error).at(Some(&place)))?;
+    let problems = report.problems.len();
+    let failure = report.snapshot.partial.then(|| {
+        let named = report.problems.first().map_or(String::new(), |(source, problem)| {
+            format!(", first {}", show::joined(source, problem.path.as_bytes()))
+        });
+        let what = show::count(problems as u64, "problem");
+        Failure::partial(format!(
+            "snapshot {} is partial: {what}{named}; put it right and run the backup again",
+            report.snapshot.short_id()
+        ))
+    });
+    out.summary(&text(&report), answer(&report, store.usage()), failure)
+}
+
+fn sample(progress: &Progress) -> Sample {
+    let entries = progress.entries.load(Ordering::Relaxed);
+    let size_bytes = progress.size_bytes.load(Ordering::Relaxed);
+    let words = format!("read; {} of {} seen", show::count(entries, "entry"), Bytes(size_bytes));
+    Sample { bytes: progress.read_bytes.load(Ordering::Relaxed), words }
+}
+
+fn text(report: &Report) -> String {
+    let snapshot = &report.snapshot;
+    let entries = snapshot.sources.iter().map(|source| source.entries).sum();
+    let size_bytes = snapshot.sources.iter().map(|source| source.size_bytes).sum();
+    let mut text = String::new();
+    let word = if snapshot.partial { "partial snapshot" } else { "snapshot" };
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{word} {}: {}, {} in {}",
+        snapshot.short_id(),
+        show::count(entries, "entry"),
+        Bytes(size_bytes),
+        show::duration(snapshot.finished - snapshot.started)
+    );
+    let _ = writeln!(
+        text,
+        "{} new, {} changed; read {}, {} of it new, stored as {}",
+        show::count(report.new_files, "file"),
+        report.changed_files,
+        Bytes(report.read_bytes),
+        Bytes(report.stored.new_bytes),
+        Bytes(report.stored.stored_bytes)
+    );
+    text.push_str(&show::problems(&report.problems));
+    text
+}
+
+fn answer(report: &Report, usage: Usage) -> Fields {
+    let snapshot = &report.snapshot;
+    let problem = |(source, problem): &(String, crate::source::Problem)| {
+        let mut row = Map::new();
+        row.insert("source".to_owned(), json!(source));
+        show::json_path(&mut row, "path", problem.path.as_bytes());
+        row.insert("fault".to_owned(), json!(problem.fault.as_str()));
+        row.insert("detail".to_owned(), json!(problem.detail));
+        Value::Object(row)
+    };
+    let mut answer = super::snapshots::row(snapshot);
+    answer.extend(fields(json!({
+        "new_files": report.new_files,
+        "changed_files": report.changed_files,
+        "read_files": report.read_files,
+        "read_bytes": report.read_bytes,
+        "new_bytes": report.stored.new_bytes,
+        "new_chunks": report.stored.new_chunks,
+        "stored_bytes": report.stored.stored_bytes,
+        "packs": report.stored.packs,
+        "duration_seconds": seconds(snapshot.finished - snapshot.started),
+        "problems": report.problems.iter().map(problem).collect::<Vec<_>>(),
+        "requests": requests(usage),
+    })));
+    answer
+}
+
+/// A duration for programs.
+fn seconds(nanoseconds: i64) -> f64 {
+    nanoseconds as f64 / 1e9
+}
+
+/// What was asked of the store.
+pub(super) fn requests(usage: Usage) -> Value {
+    json!({
+        "put": usage.put_requests,
+        "get": usage.get_requests,
+        "list": usage.list_requests,
+        "delete": usage.delete_requests,
+        "uploaded_bytes": usage.uploaded_bytes,
+        "downloaded_bytes": usage.downloaded_bytes,
+    })
+}
