@@ -7,7 +7,7 @@ small ones have levels, and page maps, full and overlay.
 import itertools
 
 import scribe
-from leaf import order
+from entry import order
 from packer import Pack
 from packs import DATA, METADATA
 from primitives import keyed_hash
@@ -42,12 +42,12 @@ class Author(Session):
         groups = [entries[n : n + width] for n in range(0, len(entries), width)]
         row = [(self.node(scribe.leaf(group)), group) for group in groups]
         for level in itertools.count(1):
-            if len(row) == 1:
-                return row[0][0]
             groups = [row[n : n + width] for n in range(0, len(row), width)]
             below = [[one for _, part in group for one in part] for group in groups]
             refs = [self.node(scribe.inner(level, group, secret)) for group in groups]
             row = list(zip(refs, below, strict=True))
+            if len(row) == 1:
+                return row[0][0]
 
     def source(self, name, files, width=3):
         """`files` are pairs of an entry and its bytes."""

@@ -1,68 +1,91 @@
 """Reads everything in a repository and names all that is damaged.
 
-Goes beyond what a restore needs: hashes and directories of packs (FORMAT.md §6), index tables
-(§11), sessions (§12), the chain of checkpoints (§13), and sums, fingerprints and page hashes.
+Goes beyond what a restore needs: every config (FORMAT.md §5), hashes and directories of packs (§6),
+index tables (§11), sessions (§12), the chain of checkpoints (§13), and what audit.py finds in files.
 With an agent key the frames of data packs are left out.
 """
 
 from blake3 import blake3
 
-from content import PAGES, items, pieces
+from audit import Audit
+from config import Config
 from index import Index
-from leaf import FILE, NOT_STORED, fingerprint, read_leaf
-from objects import CHECKPOINT, SESSION, open_object
+from objects import SESSION, open_object
 from packs import METADATA
-from pages import Segment, page_blocks
-from primitives import LARGE_OBJECT_MAX, Damage, field, keyed_hash, require
-from snapshots import open_snapshot, valid_names
-from store import pack_id, pack_name, parts
-from tree import open_node, read_children, walk
+from primitives import (
+    LARGE_OBJECT_MAX,
+    Damage,
+    Refused,
+    field,
+    keyed_hash,
+    require,
+    u16,
+)
+from snapshots import Checkpoint, newest_checkpoint, open_snapshot
+from store import invert, inverted, pack_id, pack_name, parts
 
 
 def check(store, keys, packs):
     """All damage that is found."""
-    damage = []
+    damage, audit = [], Audit(packs, keys)
+    try:
+        valid = newest_checkpoint(store, keys, lambda _: None).counts
+    except Damage:  # named below, with its object
+        valid = Checkpoint().counts
 
     def each(folder, look):
         for name in store.names(folder):
             try:
-                look(store, keys, packs, name)
+                look(name)
             except Damage as error:
                 damage.append(error)
+            except Refused as error:
+                damage.append(Damage(name, str(error)))
 
-    each("session", check_session)
-    each("checkpoint", check_checkpoint)
-    each("pack", check_pack)
-    each("index", check_index)
-    each("snapshot", check_snapshot)
+    each("config", lambda name: check_config(store, keys, name))
+    each("session", lambda name: check_session(store, keys, name))
+    each("checkpoint", lambda name: check_checkpoint(store, keys, name))
+    each("pack", lambda name: check_pack(keys, packs, name))
+    each("index", lambda name: check_index(keys, packs, name))
+    each("snapshot", lambda name: check_snapshot(store, keys, audit, name, valid(name)))
     return damage
 
 
-def check_session(store, keys, _, name):
+def check_config(store, keys, name):
+    config = Config(store, name)
+    fits = config.data[12:28] == keys.repository
+    require(fits, name, "belongs to another repository")
+    config.check_tag(keys)
+
+
+def check_session(store, keys, name):
     _, record = open_object(store, keys, name, {SESSION})
     own = field(record, 0, bytes, name)
     require(own.hex() == parts(name)[3], name, "its session id is not that of its name")
 
 
-def check_checkpoint(store, keys, _, name):
-    _, record = open_object(store, keys, name, {CHECKPOINT})
-    names = store.names("checkpoint")
-    before = names.index(name) + 1
-    if before < len(names):
-        whole = store.whole(names[before], LARGE_OBJECT_MAX)
-        fits = field(record, 1, bytes, name) == blake3(whole).digest()
-        require(fits, name, "does not follow from the checkpoint before")
+def check_checkpoint(store, keys, name):
+    checkpoint = Checkpoint(store, keys, name)
+    before = f"checkpoint/{inverted(checkpoint.number - 1)}"
+    wanted = b""
+    if checkpoint.number > 1:
+        if before not in store.names("checkpoint"):
+            return
+        wanted = blake3(store.whole(before, LARGE_OBJECT_MAX)).digest()
+    require(checkpoint.before == wanted, name, "does not follow from the checkpoint before")
 
 
-def check_pack(_, keys, packs, name):
+def check_pack(keys, packs, name):
     pack = pack_id(name)
     packs.check_hash(pack)
-    directory = packs.directory(pack)
+    first, frames = packs.directory(pack)
+    fits = u16(packs.store.read(name, 10, 2), 0) == first
+    require(fits, name, "its directory and its header do not agree on the header's length")
     if not keys.identities and packs.kind(pack) != METADATA:
         return
     packs.header(pack)
     key = keys.secret(pack[23], name).chunk
-    for offset, stored, plain, chunks in directory:
+    for offset, stored, plain, chunks in frames:
         content, at = packs.frame(pack, offset, stored, plain), 0
         for length, id in chunks:
             found = keyed_hash(key, content[at : at + length], 24)
@@ -70,62 +93,31 @@ def check_pack(_, keys, packs, name):
             at += length
 
 
-def check_index(_, keys, packs, name):
+def check_index(keys, packs, name):
     index = Index(packs.store, keys, name)
-    tables = {}
+    tables = []
+    for number in range(index.packs):
+        pack, *where = index.pack(number)
+        fits = tuple(where) == packs.trailer(pack)
+        require(fits, name, f"is wrong about the directory of {pack_name(pack)}")
+        _, frames = packs.directory(pack)
+        tables.append([id for *_, chunks in frames for _, id in chunks])
     for start, number, place in index.all_entries():
-        if number not in tables:
-            pack, *_ = index.pack(number)
-            frames = packs.directory(pack)
-            tables[number] = [id for *_, chunks in frames for _, id in chunks]
+        require(number < len(tables), name, f"has no pack {number}")
         ids = tables[number]
         require(place < len(ids) and ids[place][:8] == start, name, "points to another chunk")
         found = (number, place) in index.lookup(ids[place])
         require(found, name, f"has {start.hex()} where no lookup finds it")
 
 
-def check_snapshot(store, keys, packs, name):
+def check_snapshot(store, keys, audit, name, valid):
+    """What a checkpoint removed may lack its packs, but its record is sound too."""
     snapshot = open_snapshot(store, keys, name)
-    if snapshot is None or name not in valid_names(store, keys):
+    if snapshot is None:
         return
-    for pack, length, digest in snapshot.packs:
-        found = packs.check_hash(pack)
-        require(found == (length, digest), pack_name(pack), f"is not the one that {name} states")
-    for source in snapshot.sources.values():
-        entries = size = 0
-        for entry in walk(packs, source.root):
-            entries, size = entries + 1, size + entry.size
-            if entry.type == FILE and not entry.flags & NOT_STORED:
-                check_file(keys, packs, entry)
-        fits = (entries, size) == (source.entries, source.size)
-        require(fits, name, f"states wrong sums of {source.name}")
-        check_fingerprints(keys, packs, source.root, None)
-
-
-def check_file(keys, packs, entry):
-    if keys.identities:
-        for _ in pieces(packs, entry):
-            pass
-    content = entry.content
-    for _, length, ref in items(packs, content, content.items, content.level, 0, entry.size):
-        if content.kind != PAGES:
-            continue
-        segment = Segment(packs, ref)
-        blocks = page_blocks(packs, ref, content.parameter, length) if keys.identities else ()
-        for number, block in enumerate(blocks):
-            found, secret = segment.hashes[number]
-            fits = keyed_hash(secret.page, block, 8) == found
-            require(fits, segment.name, f"states a wrong hash of page {number}")
-
-
-def check_fingerprints(keys, packs, ref, level):
-    """Those of all leaves below, with the secret of the pack that the inner node is in."""
-    node, level = open_node(packs, ref, level)
-    for child in read_children(node) if level else ():
-        if level > 1:
-            check_fingerprints(keys, packs, child.ref, level - 1)
-            node.require(not any(child.fingerprint), "has a fingerprint of what is no leaf")
-        elif any(child.fingerprint):
-            leaf, _ = open_node(packs, child.ref, 0)
-            found = fingerprint(read_leaf(leaf), keys.secret(ref.pack[23], node.name))
-            node.require(found == child.fingerprint, f"has a wrong fingerprint of {child.last!r}")
+    lane, sequence, *_ = parts(name)
+    fits = lane == keyed_hash(keys.secret(0, name).names, snapshot.job.encode(), 16).hex()
+    require(fits, name, "is in the lane of another job")
+    require(invert(sequence) > 0, name, "has a sequence before the first")
+    if valid:
+        audit.snapshot(snapshot)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from nodes import EXTENTS, LIST, Node, Ref, data_chunk
 from pages import page_blocks
-from primitives import LIST_LEVELS_MAX, SEGMENT_PAGES, require
+from primitives import LIST_LEVELS_MAX, PAGE_MAX, PAGE_MIN, SEGMENT_PAGES, require
 
 NONE, CUT, PAGES, WHOLE = range(4)
 
@@ -26,7 +26,8 @@ def read_content(node):
         return Content(NONE)
     parameter, level = node.var(), node.u8()
     node.require(level <= LIST_LEVELS_MAX, "has too many levels of content")
-    node.require(kind != PAGES or parameter > 0, "has pages of no bytes")
+    fits = kind != PAGES or PAGE_MIN <= parameter <= PAGE_MAX
+    node.require(fits, "has too small or too large pages")
     return Content(kind, parameter, level, read_items(node, level))
 
 

@@ -6,7 +6,7 @@ from blake3 import blake3
 
 import scribe
 from author import PAGE, SEGMENT
-from leaf import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SOCKET, SYMLINK, Entry
+from entry import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SOCKET, SYMLINK, Entry
 from primitives import keyed_hash
 from scribe import CUT, PAGES, WHOLE, content, content_above, u8
 

@@ -5,7 +5,7 @@
 
 import scribe
 from author import PAGE
-from leaf import DIRECTORY, FILE, SYMLINK, Entry
+from entry import DIRECTORY, FILE, SYMLINK, Entry
 from scribe import CUT, PAGES, content, content_above, u8
 from writer import var
 

@@ -19,7 +19,10 @@ class Index:
         self.page = 1 << self.header[11]
         self.entry_pages, self.pack_pages = u32(self.header, 60), u32(self.header, 64)
         self.entries, self.packs = u64(self.header, 68), u32(self.header, 76)
-        size = HEADER + (self.entry_pages + self.pack_pages) * self.page
+        pages = self.entry_pages + self.pack_pages
+        fits = min(self.entry_pages, self.pack_pages) > 0 and pages < 1 << 32
+        require(fits, name, "has no or too many pages of a kind")
+        size = HEADER + pages * self.page
         require(store.size(name) == size, name, "is not as long as its header says")
         metadata = keys.secret(self.header[10], name).metadata
         self.key = keyed_hash(metadata, b"index" + self.header[28:60])
@@ -48,8 +51,6 @@ class Index:
 
     def lookup(self, chunk):
         """All (pack number, place in its directory) that may be the chunk."""
-        if not self.entry_pages:
-            return []
         start, found = int.from_bytes(chunk[:8], "big") * self.entry_pages >> 64, []
         for step in range(self.entry_pages):
             entries = self.open_page((start + step) % self.entry_pages, 16)

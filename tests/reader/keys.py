@@ -1,7 +1,7 @@
 """From a key file to the secrets of the repository.
 
-Implements FORMAT.md §3 (agent keys, recovery keys, passphrases, the key bundle). Config envelopes
-come from config.py, which also checks what this file opens.
+Implements FORMAT.md §3 (agent keys, recovery keys, passphrases, the key bundle). Envelopes come from
+config.py, which also checks what this file opens.
 """
 
 import base64
@@ -10,7 +10,7 @@ import os
 import pyrage
 from blake3 import blake3
 
-from primitives import SECRETS_MAX, Refused, Secret, decode_cbor, field, require
+from primitives import SCRYPT_LOG2_MAX, SECRETS_MAX, Refused, Secret, decode_cbor, field, require
 
 AGENT = b"BACKSTAY-AGENT-KEY-1-"
 AGE = b"AGE-SECRET-KEY-1"
@@ -21,9 +21,10 @@ ERRORS = (pyrage.DecryptError, pyrage.IdentityError, ValueError)
 class Keys:
     """What a key file opens. Only recovery keys have identities, which open content."""
 
-    def __init__(self, repository, secrets, identities, recipients):
-        self.repository, self.identities, self.recipients = repository, identities, recipients
+    def __init__(self, repository, secrets, identities=()):
+        self.repository, self.raw_secrets, self.raw_identities = repository, secrets, identities
         self.secrets = [Secret(secret) for secret in secrets]
+        self.identities = [pyrage.x25519.Identity.from_str(text) for text in identities]
 
     def secret(self, number, name):
         if number >= len(self.secrets):
@@ -42,23 +43,53 @@ class Keys:
         return secret
 
 
-def load_keys(path, envelopes):
-    """The keys that the file at `path` gives; `-` is a passphrase alone."""
-    if path == "-":
-        return from_envelopes(envelopes, lambda age: pyrage.passphrase.decrypt(age, passphrase()))
-    with open(path, "rb") as file:
-        content = file.read()
-    if content.startswith(WRAPPED):
-        try:
-            content = pyrage.passphrase.decrypt(content, passphrase())
-        except pyrage.DecryptError as error:
-            raise Refused(f"{path}: {error}") from None
-    lines = [line.strip() for line in content.splitlines() if not line.startswith(b"#")]
-    for line in lines:
-        if line.startswith(AGENT):
-            return agent_keys(line[len(AGENT) :], path)
-    identities = read_identities(content, lines, path)
-    return from_envelopes(envelopes, lambda age: pyrage.decrypt(age, identities))
+class KeyFile:
+    """What a person holds; `-` is a passphrase without a file."""
+
+    def __init__(self, path):
+        self.path, self.agent, self.decrypt = path, None, unwrap
+        if path == "-":
+            return
+        with open(path, "rb") as file:
+            content = file.read()
+        if content.startswith(WRAPPED):
+            content = unwrap(content)
+        lines = [line.strip() for line in content.splitlines() if not line.startswith(b"#")]
+        for line in lines:
+            if line.startswith(AGENT):
+                self.agent = agent_keys(line[len(AGENT) :], path)
+                return
+        identities = read_identities(content, lines, path)
+        self.decrypt = lambda age: pyrage.decrypt(age, identities)
+
+    def open(self, envelopes):
+        """The keys: those of an agent, or in the first envelope that opens."""
+        if self.agent:
+            return self.agent
+        for label, age in envelopes:
+            try:
+                bundle = self.decrypt(age)
+            except (pyrage.DecryptError, Refused):
+                continue
+            return bundle_keys(bundle, f"key bundle in envelope {label!r}")
+        raise Refused(f"{self.path}: this key opens no envelope of the repository")
+
+
+def unwrap(age):
+    """The plaintext of an age file with one scrypt stanza, binary or armored."""
+    try:
+        armored = age.startswith(b"-----")
+        binary = base64.b64decode(b"".join(age.splitlines()[1:-1])) if armored else age
+        _, arrow, kind, _, work = binary[:200].split(maxsplit=5)[:5]
+        wrapped = (arrow, kind) == (b"->", b"scrypt") and int(work) <= SCRYPT_LOG2_MAX
+    except ValueError:
+        wrapped = False
+    if not wrapped:
+        raise Refused("this is not wrapped with a passphrase, or with too much work")
+    try:
+        return pyrage.passphrase.decrypt(age, passphrase())
+    except pyrage.DecryptError as error:
+        raise Refused(f"the passphrase does not open this: {error}") from None
 
 
 def passphrase():
@@ -76,8 +107,8 @@ def agent_keys(text, path):
     if blake3(payload).digest()[:4] != checksum:
         raise Refused(f"{path}: the agent key has a wrong checksum")
     record = decode_cbor(payload, path)
-    recipient = field(record, 2, str, path)
-    return Keys(*repository_and_secrets(record, path), [], [recipient])
+    field(record, 2, str, path)  # to whom a writer seals
+    return Keys(*repository_and_secrets(record, path))
 
 
 def read_identities(content, lines, path):
@@ -93,27 +124,14 @@ def read_identities(content, lines, path):
     return identities
 
 
-def from_envelopes(envelopes, decrypt):
-    """The keys in the first envelope that opens."""
-    for label, age in envelopes:
-        try:
-            bundle = decrypt(age)
-        except pyrage.DecryptError:
-            continue
-        return bundle_keys(bundle, f"key bundle in envelope {label!r}")
-    raise Refused("this key opens no envelope of the repository")
-
-
 def bundle_keys(bundle, name):
     record = decode_cbor(bundle, name)
-    texts = field(record, 2, list, name)
+    identities = field(record, 2, list, name)
+    require(identities, name, "has no content identity")
     try:
-        identities = [pyrage.x25519.Identity.from_str(text) for text in texts]
+        return Keys(*repository_and_secrets(record, name), identities)
     except (*ERRORS, TypeError):
         require(False, name, "has a content identity that is none")
-    require(identities, name, "has no content identity")
-    recipients = [str(identity.to_public()) for identity in identities]
-    return Keys(*repository_and_secrets(record, name), identities, recipients)
 
 
 def repository_and_secrets(record, name):

@@ -1,49 +1,37 @@
-"""Entries and the leaves that hold them.
+"""Leaves, which hold entries.
 
-Implements the leaf of FORMAT.md §8, with its fingerprint.
+Implements the leaf of FORMAT.md §8.
 """
 
-from dataclasses import dataclass, field
+from content import NONE, read_content, read_extents
+from entry import (
+    BLOCK,
+    CHANGED,
+    CHARACTER,
+    DIRECTORY,
+    FILE,
+    HARD_LINKED,
+    NOT_STORED,
+    SPARSE,
+    SYMLINK,
+    U64,
+    XATTRS,
+    Entry,
+    order,
+)
+from primitives import (
+    FILE_MAX,
+    LEAF_NAMES_MAX,
+    LEAF_XATTRS_MAX,
+    NODE_ITEMS_MAX,
+    NODE_PATHS_MAX,
+    PATH_MAX,
+    XATTRS_MAX,
+    signed64,
+)
 
-from content import NONE, Content, read_content, read_extents
-from primitives import NODE_ITEMS_MAX, PATH_MAX, XATTRS_MAX, keyed_hash, signed64
-
-FILE, DIRECTORY, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK = range(1, 8)
-XATTRS, HARD_LINKED, SPARSE, CHANGED, NOT_STORED = 1, 2, 4, 8, 16
 KNOWN_FLAGS = XATTRS | HARD_LINKED | SPARSE | CHANGED | NOT_STORED
-U64 = 1 << 64
-
-
-@dataclass
-class Entry:
-    path: bytes
-    type: int
-    flags: int
-    mode: int = 0
-    uid: int = 0
-    gid: int = 0
-    user: str | None = None
-    group: str | None = None
-    modified: tuple = (0, 0)  # seconds, nanoseconds
-    changed: tuple = (0, 0)
-    inode: int = 0
-    size: int = 0
-    target: bytes = b""
-    device: tuple = (0, 0)  # major, minor
-    xattrs: list = field(default_factory=list)
-    same: tuple | None = None  # (device, inode), equal for hard links of one file
-    extents: object = None
-    content: Content | None = None
-    where: str = ""  # the leaf that it stands in
-
-    @property
-    def mtime(self):
-        return self.modified[0] * 10**9 + self.modified[1]
-
-
-def order(path):
-    """Paths sort by this key as the tree has them."""
-    return path.replace(b"/", b"\0")
+U32 = 1 << 32
 
 
 def read_path(node, before):
@@ -54,17 +42,28 @@ def read_path(node, before):
     node.require(len(path) <= PATH_MAX, "has too long a path")
     fits = not path or not {b"", b".", b".."} & set(path.split(b"/"))
     node.require(fits and b"\0" not in path, f"has the path {path!r}")
+    node.spelled += len(path)
+    node.require(node.spelled <= NODE_PATHS_MAX, "has too long paths together")
     return path
+
+
+def ascending(node, before, path):
+    """Paths go up, in a node and from one to the next; `before` is None ahead of the first."""
+    node.require(before is None or order(before) < order(path), f"has {path!r} out of order")
 
 
 def read_leaf(node):
     """All entries of a leaf."""
-    names = [None] + [node.text() for _ in range(node.count())]
-    entries = []
+    names = [None] + [node.text() for _ in range(node.count(LEAF_NAMES_MAX))]
+    entries, xattrs = [], 0
     before = Entry(b"", FILE, 0)
     for _ in range(node.count(NODE_ITEMS_MAX)):
-        before = read_entry(node, names, before)
-        entries.append(before)
+        entry = read_entry(node, names, before)
+        ascending(node, before.path if entries else None, entry.path)
+        xattrs += len(entry.xattrs)
+        node.require(xattrs <= LEAF_XATTRS_MAX, "has too many attributes")
+        entries.append(entry)
+        before = entry
     node.end()
     return entries
 
@@ -75,7 +74,7 @@ def read_entry(node, names, before):
     node.require(entry.flags & ~KNOWN_FLAGS == 0, f"has an entry with flags {entry.flags}")
     entry.mode = node.var()
     node.require(entry.mode <= 0o7777, f"has an entry with mode {entry.mode:o}")
-    entry.uid, entry.gid = node.var(), node.var()
+    entry.uid, entry.gid = read_u32(node), read_u32(node)
     entry.user, entry.group = read_name(node, names), read_name(node, names)
     entry.modified = read_time(node, before.modified[0])
     entry.changed = read_time(node, entry.modified[0])
@@ -85,7 +84,8 @@ def read_entry(node, names, before):
         read_xattrs(node, entry)
     if entry.flags & HARD_LINKED:
         entry.same = node.var(), entry.inode
-        node.var()  # how many links there were
+        fits = node.var() >= 2 and entry.type != DIRECTORY
+        node.require(fits, "has hard links where there is one name, or a directory")
     if entry.flags & SPARSE:
         node.require(entry.type == FILE, "has holes in what is no file")
         entry.extents = read_extents(node)
@@ -94,6 +94,12 @@ def read_entry(node, names, before):
         lost = entry.flags & NOT_STORED
         node.require(not lost or entry.content.kind == NONE, "stores what it says is not stored")
     return entry
+
+
+def read_u32(node):
+    number = node.var()
+    node.require(number < U32, "has an id or a device number over 32 bits")
+    return number
 
 
 def read_name(node, names):
@@ -111,28 +117,18 @@ def read_time(node, seconds):
 def read_special(node, entry):
     if entry.type == FILE:
         entry.size = node.var()
+        node.require(entry.size <= FILE_MAX, "has a file that is too large")
     elif entry.type == SYMLINK:
         entry.target = node.bytes(PATH_MAX)
     elif entry.type in (CHARACTER, BLOCK):
-        entry.device = node.var(), node.var()
+        entry.device = read_u32(node), read_u32(node)
 
 
 def read_xattrs(node, entry):
-    entry.xattrs = [(node.bytes(), node.bytes()) for _ in range(node.count())]
+    count = node.count(LEAF_XATTRS_MAX)
+    entry.xattrs = [(node.bytes(XATTRS_MAX), node.bytes(XATTRS_MAX)) for _ in range(count)]
+    names = [name for name, _ in entry.xattrs]
+    sound = all(one < other for one, other in zip(names, names[1:], strict=False))
+    node.require(sound, "has attributes out of order")
     total = sum(len(name) + len(value) for name, value in entry.xattrs)
     node.require(total <= XATTRS_MAX, "has too long attributes")
-
-
-def fingerprint(entries, secret):
-    """What a writer compares to see that nothing in a leaf changed."""
-    text = bytearray(b"leaf")
-    for one in entries:
-        length = len(one.path)
-        while length >= 0x80:
-            text.append(length & 0x7F | 0x80)
-            length >>= 7
-        text.append(length)
-        text += one.path + bytes([one.type])
-        numbers = (one.mode, one.uid, one.gid, one.size, *one.modified, *one.changed, one.inode)
-        text += b"".join((number % U64).to_bytes(8, "little") for number in numbers)
-    return keyed_hash(secret.tree, bytes(text), 16)

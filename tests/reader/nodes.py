@@ -5,8 +5,9 @@ Implements FORMAT.md §7.
 
 from typing import NamedTuple
 
+from cursor import Cursor
 from packs import DATA, METADATA, check_frame
-from primitives import CHUNK_MAX, PACK_MAX, Cursor, keyed_hash, require
+from primitives import CHUNK_MAX, PACK_MAX, keyed_hash, require
 from store import pack_name
 
 LEAF, INNER, LIST, PAGE_MAP, EXTENTS = 1, 2, 3, 4, 5
@@ -66,7 +67,7 @@ class Node(Cursor):
         name = f"{pack_name(ref.pack)} node {ref.id.hex()}"
         require(ref.length <= CHUNK_MAX, name, "is too large")
         super().__init__(chunk(packs, ref, METADATA), name)
-        self.place = ref
+        self.place, self.spelled = ref, 0  # bytes of its paths so far
         self.kind = self.u8()
         self.require(self.kind in kinds, f"is a node of kind {self.kind}")
         ids = [self.take(24) for _ in range(self.count())]

@@ -29,6 +29,7 @@ class Pack:
         length = header or 86 + len(age) + 10
         fixed = MAGIC + bytes([kind, 1]) + little(length, 2) + self.about
         fixed += keyed_hash(self.key, b"commitment") + little(len(age), 2) + age
+        self.first = length
         self.data, self.frames = bytearray(fixed.ljust(length, b"\0")), []
         session.packs.append(self)
 
@@ -51,7 +52,7 @@ class Pack:
         return refs
 
     def close(self):
-        plain = var(len(self.frames))
+        plain = var(self.first) + var(len(self.frames))
         for stored, length, chunks in self.frames:
             plain += var(stored) + var(length) + var(len(chunks))
             plain += b"".join(var(length) + id for length, id in chunks)
@@ -62,6 +63,6 @@ class Pack:
         directory = seal(key, ZERO_NONCE, self.about, plain)
         self.data += directory
         self.where = little(start, 4) + little(len(directory), 4) + little(len(self.data) + 64, 8)
-        digest = blake3(bytes(self.data)).digest()
-        self.data = bytes(self.data) + self.where + digest + bytes(8) + b"YATSKCAB"
+        self.data = bytes(self.data) + self.where + bytes(8)
+        self.data += blake3(self.data).digest() + b"YATSKCAB"
         self.session.repository.put(pack_name(self.id), self.data)

@@ -9,14 +9,15 @@ from functools import lru_cache
 import zstandard
 from blake3 import blake3
 
+from cursor import Cursor
 from objects import check_header
 from primitives import (
     CHUNK_MAX,
+    DIRECTORY_MAX,
     PACK_HEADER_MAX,
     PACK_MAX,
     TAG,
     ZERO_NONCE,
-    Cursor,
     keyed_hash,
     open_seal,
     require,
@@ -27,7 +28,7 @@ from primitives import (
 from store import pack_name
 
 DATA, METADATA = 1, 2
-FIXED, TRAILER = 86, 64
+FIXED, TRAILER, HASH_AND_MAGIC = 86, 64, 40
 
 
 class Packs:
@@ -77,29 +78,36 @@ class Packs:
         content = open_seal(key, place + bytes(8), aad, sealed, name)
         return content if len(content) == plain else decompress(content, plain, name)
 
-    def directory(self, pack):
-        """Per frame: offset, stored length, plain length and [(chunk length, id)]."""
+    def trailer(self, pack):
+        """Directory offset, directory stored length, pack length."""
         name = pack_name(pack)
         size = self.store.size(name)
         require(FIXED + TRAILER <= size <= PACK_MAX, name, "is too small or too large")
         trailer = self.store.read(name, size - TRAILER, TRAILER)
-        require(trailer[48:] == bytes(8) + b"YATSKCAB", name, "does not end with YATSKCAB")
+        require(trailer[56:] == b"YATSKCAB", name, "does not end with YATSKCAB")
+        require(not any(trailer[16:24]), name, "has no zeros in its trailer")
         start, length = u32(trailer, 0), u32(trailer, 4)
         require(u64(trailer, 8) == size, name, "its length is not that in its trailer")
         require(start + length + TRAILER == size, name, "its directory is not at its end")
+        require(length <= DIRECTORY_MAX, name, "its directory is too large")
+        return start, length, size
+
+    def directory(self, pack):
+        """Where frames begin; per frame offset, stored and plain length, [(chunk length, id)]."""
+        name = pack_name(pack)
+        start, length, _ = self.trailer(pack)
         about = self.keys.repository + pack
         key = keyed_hash(self.keys.secret(pack[23], name).metadata, b"directory" + about)
         sealed = self.store.read(name, start, length)
         plain = open_seal(key, ZERO_NONCE, about, sealed, f"{name} directory")
-        first = u16(self.store.read(name, 10, 2), 0)
-        return read_directory(Cursor(plain, f"{name} directory"), first, start)
+        return read_directory(Cursor(plain, f"{name} directory"), start)
 
     def check_hash(self, pack):
         """Needs no key: the trailer's hash. Returns the length and hash of the whole."""
         name = pack_name(pack)
         whole = self.store.whole(name, PACK_MAX)
         require(len(whole) >= TRAILER, name, "ends early")
-        fits = blake3(whole[:-TRAILER]).digest() == whole[-48:-16]
+        fits = blake3(whole[:-HASH_AND_MAGIC]).digest() == whole[-HASH_AND_MAGIC:-8]
         require(fits, name, "its hash is not that in its trailer")
         return len(whole), blake3(whole).digest()
 
@@ -122,16 +130,19 @@ def decompress(content, plain, name):
     return found
 
 
-def read_directory(cursor, offset, end):
+def read_directory(cursor, end):
+    first = offset = cursor.var()
+    cursor.require(FIXED <= first <= PACK_HEADER_MAX, "says that the header is too short or too long")
     frames = []
     for _ in range(cursor.count()):
         stored, plain = cursor.var(), cursor.var()
         check_frame(stored, plain, cursor.name)
         chunks = [(cursor.var(), cursor.take(24)) for _ in range(cursor.count())]
+        cursor.require(chunks, "has a frame without chunks")
         fits = sum(length for length, _ in chunks) == plain
         cursor.require(fits, "chunk lengths do not sum to the frame's plain length")
         frames.append((offset, stored, plain, chunks))
         offset += stored
     cursor.end()
     cursor.require(offset <= end, "its frames run into the directory")
-    return frames
+    return first, frames

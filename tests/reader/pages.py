@@ -41,9 +41,10 @@ class Segment:
     def read_patches(self, node):
         stated, at = [], 0
         for _ in range(node.count()):
-            first = at + node.var()
-            stated += self.read_hashes(node, first, node.var())
-            at = stated[-1] + 1 if stated else first
+            first, length = at + node.var(), node.var()
+            node.require(length > 0, "has a patch of no pages")
+            stated += self.read_hashes(node, first, length)
+            at = first + length
         return stated
 
     def read_runs(self, node, stated, chunks):

@@ -10,7 +10,7 @@ import stat
 from functools import partial
 
 from content import pieces
-from leaf import BLOCK, CHANGED, CHARACTER, DIRECTORY, FIFO, FILE, NOT_STORED, SOCKET, SYMLINK
+from entry import BLOCK, CHANGED, CHARACTER, DIRECTORY, FIFO, FILE, NOT_STORED, SOCKET, SYMLINK
 
 KINDS = {
     FIFO: stat.S_IFIFO,
@@ -32,9 +32,12 @@ class Placer:
             self.warn(path, "changed while it was read")
         if entry.flags & NOT_STORED and entry.type == FILE:
             self.warn(path, "its content is not stored")
-        elif self.linked(entry, place):
             return
-        elif self.make(entry, path, place):
+        if entry.flags & NOT_STORED:
+            self.warn(path, "not all that it held is stored")
+        if self.linked(entry, place):
+            return
+        if self.make(entry, path, place):
             self.own(entry, path, place)
 
     def own(self, entry, path, place):

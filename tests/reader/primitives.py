@@ -24,7 +24,14 @@ XATTRS_MAX = 4 * MIB
 TREE_LEVELS_MAX = 16
 LIST_LEVELS_MAX = 8
 NODE_ITEMS_MAX = 65_536  # entries of a leaf, children of an inner node
+NODE_PATHS_MAX = 64 * MIB  # paths of a node, spelled out, together
+LEAF_NAMES_MAX = 131_072  # of users and groups
+LEAF_XATTRS_MAX = 524_288
+DIRECTORY_MAX = 64 * MIB
+SCRYPT_LOG2_MAX = 22
 SEGMENT_PAGES = 4096
+PAGE_MIN, PAGE_MAX = 512, MIB  # bytes of a page of a file
+FILE_MAX = (1 << 63) - 1
 
 MAGIC = b"BACKSTAY"
 ZERO_NONCE = bytes(12)
@@ -36,6 +43,10 @@ class Damage(Exception):
 
     def __init__(self, name, what):
         super().__init__(f"{name}: {what}")
+
+
+class Newer(Damage):
+    """Not broken, perhaps, but made by a program that came after this one."""
 
 
 class Refused(Exception):
@@ -108,55 +119,3 @@ def field(record, key, kind, name):
     fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
     require(fits, name, f"key {key} is missing or not {kind.__name__}")
     return value
-
-
-class Cursor:
-    """Reads numbers and strings from bytes, and never past their end."""
-
-    def __init__(self, data, name):
-        self.data, self.name, self.at = data, name, 0
-
-    def require(self, truth, what):
-        require(truth, self.name, what)
-
-    def take(self, length):
-        self.require(length <= len(self.data) - self.at, "ends early")
-        self.at += length
-        return self.data[self.at - length : self.at]
-
-    def u8(self):
-        return self.take(1)[0]
-
-    def var(self):
-        number = 0
-        for shift in range(0, 70, 7):
-            byte = self.u8()
-            number |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                self.require(number < 1 << 64, "has a number over 64 bits")
-                return number
-        raise Damage(self.name, "has a number of more than 10 bytes")
-
-    def svar(self):
-        number = self.var()
-        return (number >> 1) ^ -(number & 1)
-
-    def count(self, most=CHUNK_MAX):
-        """How many of something follow; each takes a byte at least."""
-        number = self.var()
-        self.require(number <= min(most, len(self.data) - self.at), "counts too many")
-        return number
-
-    def bytes(self, most=CHUNK_MAX):
-        length = self.var()
-        self.require(length <= most, "has too long a string")
-        return bytes(self.take(length))
-
-    def text(self):
-        try:
-            return self.bytes().decode()
-        except UnicodeDecodeError:
-            raise Damage(self.name, "has text that is not UTF-8") from None
-
-    def end(self):
-        self.require(self.at == len(self.data), "goes on after its end")

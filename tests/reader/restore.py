@@ -7,13 +7,14 @@
 
 KEY_FILE is a recovery key (age identities or an SSH key) or an agent key, which lists but can't
 restore; BACKSTAY_PASSPHRASE opens a wrapped one. `-` is a passphrase without a key file. SNAPSHOT
-is the beginning of an id, `latest` or `latest:NAME`. A whole snapshot is restored to
-DESTINATION/SOURCE, anything less into DESTINATION, which has to be empty or missing.
+is the beginning of an id, or `latest`: the newest, with a source the newest that has it. A whole
+snapshot is restored to DESTINATION/SOURCE, anything less into DESTINATION, which has to be empty or
+missing.
 
 Exits with 0, 2 (wrong use, wrong key, or a newer repository) or 6 (damage, one line for each).
 
 Written from src/repo/FORMAT.md alone. This file holds the command line, from which to read on:
-objects.py opens the repository, snapshots.py finds the restore point, tree.py its entries,
+config.py opens the repository, snapshots.py finds the restore point, tree.py its entries,
 content.py their bytes, and place.py puts them down.
 """
 
@@ -23,11 +24,11 @@ import sys
 from datetime import UTC, datetime
 
 from check import check
-from leaf import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SOCKET, SYMLINK
-from objects import open_repository
+from config import open_repository
+from entry import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SOCKET, SYMLINK
 from packs import Packs
 from place import Placer
-from primitives import Damage, Refused
+from primitives import Damage, Newer, Refused
 from snapshots import all_snapshots, choose
 from store import Store
 from tree import walk
@@ -36,15 +37,19 @@ TYPES = (FILE, DIRECTORY, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK)
 LETTERS = dict(zip(TYPES, "-dlpscb", strict=True))
 
 
+def warn(what):
+    print(f"warning: {what}", file=sys.stderr)
+
+
 class Repository:
     def __init__(self, directory, key_file):
         self.store = Store(directory)
-        self.keys = open_repository(self.store, key_file)
+        self.keys = open_repository(self.store, key_file, warn)
         self.packs = Packs(self.store, self.keys)
 
     def sources(self, words):
         """Per source asked for: where it goes, and its (path to restore to, entry) in order."""
-        snapshot, name, path = choose(self.store, self.keys, words)
+        snapshot, name, path = choose(self.store, self.keys, words, warn)
         if name and name not in snapshot.sources:
             raise Refused(f"{words}: the snapshot has no source {name!r}")
         for source in [snapshot.sources[name]] if name else snapshot.sources.values():
@@ -67,7 +72,7 @@ def destination(path, entry):
 
 
 def do_list(repository):
-    snapshots, damage = all_snapshots(repository.store, repository.keys)
+    snapshots, damage = all_snapshots(repository.store, repository.keys, warn)
     for one in snapshots:
         sources = " ".join(one.sources)
         partial = " partial" if one.partial else ""
@@ -106,7 +111,7 @@ def do_restore(repository, words, to):
             placer.put(entry, path)
         placer.finish()
         for warning in placer.warnings:
-            print(f"warning: {os.path.join(base, warning)}", file=sys.stderr)
+            warn(os.path.join(base, warning))
     return []
 
 
@@ -131,8 +136,10 @@ def main(arguments):
         print(error, file=sys.stderr)
         return 2
     for error in damage:
-        print(f"damaged: {error}", file=sys.stderr)
-    return 6 if damage else 0
+        word = "newer" if isinstance(error, Newer) else "damaged"
+        print(f"{word}: {error}", file=sys.stderr)
+    newer = all(isinstance(error, Newer) for error in damage)
+    return (2 if newer else 6) if damage else 0
 
 
 if __name__ == "__main__":

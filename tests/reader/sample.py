@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from author import SEGMENT, Author
 from files import database, entry, file, paged, pages_source, plain_files, special, words
-from leaf import DIRECTORY
+from entry import DIRECTORY
 from primitives import keyed_hash
 from writer import Repository
 

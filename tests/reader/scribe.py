@@ -3,7 +3,7 @@
 The other side of nodes.py, leaf.py, tree.py, content.py and pages.py: FORMAT.md §7 to §9.
 """
 
-from leaf import BLOCK, CHARACTER, FILE, HARD_LINKED, SPARSE, SYMLINK, XATTRS, fingerprint
+from entry import BLOCK, CHARACTER, FILE, HARD_LINKED, SPARSE, SYMLINK, XATTRS, fingerprint
 from nodes import EXTENTS, INNER, LEAF, LIST, PAGE_MAP, Ref
 from writer import string, svar, var
 

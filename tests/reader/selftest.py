@@ -19,7 +19,7 @@ import tempfile
 import crimes
 import damage
 import restore
-from leaf import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, NOT_STORED, SOCKET, SYMLINK
+from entry import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, NOT_STORED, SOCKET, SYMLINK
 from sample import PASSPHRASE, build
 
 HERE = os.path.dirname(os.path.abspath(__file__))

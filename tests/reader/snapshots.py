@@ -6,7 +6,7 @@ are valid at the newest checkpoint.
 
 from nodes import reference
 from objects import ABORT, CHECKPOINT, SNAPSHOT, open_object
-from primitives import SOURCES_MAX, Damage, Refused, field, require
+from primitives import SOURCES_MAX, Damage, Newer, Refused, field, require
 from store import invert, parts
 
 
@@ -22,6 +22,16 @@ class Source:
         require(fits, name, f"has a source named {self.name!r}")
 
 
+def written(record, session, name):
+    """Id, length and hash of a pack that the session wrote."""
+    require(isinstance(record, list) and len(record) == 3, name, "lists a pack that is none")
+    pack, length, digest = record
+    fits = isinstance(length, int) and isinstance(digest, bytes) and isinstance(pack, bytes)
+    fits = fits and len(pack) == 24 and pack[:12].hex() == session
+    require(fits, name, "lists a pack that its session can't have written")
+    return pack, length, digest
+
+
 class Snapshot:
     def __init__(self, name, record):
         _, _, checkpoint, session = parts(name)
@@ -33,8 +43,9 @@ class Snapshot:
         self.job = field(record, 1, str, name)
         self.host = field(record, 2, str, name)
         self.finished = field(record, 4, int, name)
+        self.secret = field(record, 12, int, name)
         self.partial = field(record, 8, bool, name)
-        self.packs = field(record, 10, list, name)
+        self.packs = [written(one, session, name) for one in field(record, 10, list, name)]
         sources = field(record, 7, list, name)
         require(len(sources) <= SOURCES_MAX, name, "has too many sources")
         self.sources = {}
@@ -44,31 +55,56 @@ class Snapshot:
 
 
 class Checkpoint:
-    """The newest decision of a collector, or none."""
+    """A collector's decision, or none."""
 
-    def __init__(self, store, keys):
-        self.floor, self.removed, self.catalog = 0, set(), set()
-        for name in store.names("checkpoint")[:1]:
-            _, record = open_object(store, keys, name, {CHECKPOINT})
-            number = field(record, 0, int, name)
-            require(number == invert(parts(name)[0]), name, "is under a wrong name")
-            self.floor = field(record, 4, int, name)
-            self.removed = {one.hex() for one in field(record, 6, list, name)}
-            self.catalog = {one.hex() for one in field(record, 9, list, name)}
+    def __init__(self, store=None, keys=None, name=None):
+        self.floor, self.removed, self.catalog, self.before = 0, set(), set(), b""
+        if name is None:
+            return
+        _, record = open_object(store, keys, name, {CHECKPOINT})
+        self.number = field(record, 0, int, name)
+        require(self.number == invert(parts(name)[0]), name, "is under a wrong name")
+        require(self.number > 0, name, "is before the first")
+        self.before = field(record, 1, bytes, name)
+        self.floor = field(record, 4, int, name)
+        self.removed = {session(one, name) for one in field(record, 6, list, name)}
+        self.catalog = {session(one, name) for one in field(record, 9, list, name)}
 
-    def counts(self, session, checkpoint):
-        """Whether the snapshot of that session is valid."""
-        kept = checkpoint >= self.floor or session in self.catalog
+    def counts(self, name):
+        """Whether the snapshot of that name is valid."""
+        _, _, checkpoint, session = parts(name)
+        kept = int(checkpoint, 16) >= self.floor or session in self.catalog
         return kept and session not in self.removed
 
 
-def valid_names(store, keys):
+def session(id, name):
+    require(isinstance(id, bytes) and len(id) == 12, name, "lists a session id that is none")
+    return id.hex()
+
+
+def newest_checkpoint(store, keys, warn):
+    """The newest that opens; where none does, that is damage."""
+    names, failures = store.names("checkpoint"), []
+    for name in names:
+        try:
+            found = Checkpoint(store, keys, name)
+        except Newer:
+            raise
+        except Damage as error:
+            failures.append(error)
+            continue
+        for error in failures:
+            warn(f"{error}; reading goes on with an older checkpoint")
+        return found
+    if failures:
+        raise failures[0]
+    return Checkpoint()
+
+
+def valid_names(store, keys, warn):
     """Names of commit registers that count, be there a snapshot or an abort record."""
-    newest = Checkpoint(store, keys)
-    for name in store.names("snapshot"):
-        _, _, checkpoint, session = parts(name)
-        if newest.counts(session, int(checkpoint, 16)):
-            yield name
+    newest = newest_checkpoint(store, keys, warn)
+    return [name for name in store.names("snapshot") if newest.counts(name)]
 
 
 def open_snapshot(store, keys, name):
@@ -81,10 +117,10 @@ def open_snapshot(store, keys, name):
     return None
 
 
-def all_snapshots(store, keys):
+def all_snapshots(store, keys, warn):
     """Snapshots from the oldest to the newest, and the damage of those that can't be read."""
     found, damage = [], []
-    for name in valid_names(store, keys):
+    for name in valid_names(store, keys, warn):
         try:
             found.append(open_snapshot(store, keys, name))
         except Damage as error:
@@ -92,33 +128,29 @@ def all_snapshots(store, keys):
     return sorted(filter(None, found), key=lambda one: (one.finished, one.name)), damage
 
 
-def choose(store, keys, words):
+def choose(store, keys, words, warn):
     """The snapshot, source name and path that SNAPSHOT[:SOURCE[/PATH]] says.
 
-    `latest:NAME` is the newest of the job NAME or, if no job is called so, the source NAME of the
-    newest snapshot that has one.
+    `latest` is the newest snapshot; with a source, the newest that has one of that name.
     """
     first, _, rest = words.partition(":")
+    name, _, path = rest.partition("/")
     if first != "latest":
-        snapshot = by_prefix(store, keys, first)
-        source, _, path = rest.partition("/")
-        return snapshot, source, path
-    snapshots, damage = all_snapshots(store, keys)
-    if damage:
+        return by_prefix(store, keys, first, warn), name, path
+    snapshots, damage = all_snapshots(store, keys, warn)
+    chosen = [one for one in snapshots if not name or name in one.sources]
+    if damage and not chosen:
         raise damage[0]
-    job, _, below = rest.partition(":")
-    chosen = [one for one in snapshots if not rest or one.job == job]
-    if not chosen:
-        below = rest
-        chosen = [one for one in snapshots if rest.partition("/")[0] in one.sources]
+    for error in damage:
+        warn(f"{error}; this may have been the latest")
     if not chosen:
         raise Refused(f"{words}: there is no such snapshot")
-    source, _, path = below.partition("/")
-    return chosen[-1], source, path
+    return chosen[-1], name, path
 
 
-def by_prefix(store, keys, prefix):
-    names = [name for name in valid_names(store, keys) if parts(name)[3].startswith(prefix)]
+def by_prefix(store, keys, prefix, warn):
+    names = valid_names(store, keys, warn)
+    names = [name for name in names if parts(name)[3].startswith(prefix)]
     found = [one for one in (open_snapshot(store, keys, name) for name in names) if one]
     if len(found) != 1:
         raise Refused(f"{prefix}: {len(found)} snapshots have ids that begin so")

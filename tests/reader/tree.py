@@ -6,7 +6,8 @@ reads only the nodes on the way to that path and those below it.
 
 from typing import NamedTuple
 
-from leaf import DIRECTORY, order, read_leaf, read_path
+from entry import DIRECTORY, order
+from leaf import ascending, read_leaf, read_path
 from nodes import INNER, LEAF, Node, Ref
 from primitives import NODE_ITEMS_MAX, TREE_LEVELS_MAX
 
@@ -20,21 +21,26 @@ class Child(NamedTuple):
 
 
 def open_node(packs, ref, level):
-    """The node and its level: 0 for a leaf. The root may be of any level (None)."""
-    node = Node(packs, ref, {None: {LEAF, INNER}, 0: {LEAF}}.get(level, {INNER}))
-    found = 0 if node.kind == LEAF else node.u8()
+    """The node and its level: 0 for a leaf. The root is an inner node of any level (None)."""
+    node = Node(packs, ref, {LEAF} if level == 0 else {INNER})
+    if level == 0:
+        return node, 0
+    found = node.u8()
     node.require(level in (None, found), f"is of level {found}, not {level}")
-    node.require(node.kind == LEAF or 1 <= found <= TREE_LEVELS_MAX, f"is of level {found}")
+    node.require(1 <= found <= TREE_LEVELS_MAX, f"is of level {found}")
     return node, found
 
 
 def read_children(node):
     children = []
-    last = b""
+    last = None
     for _ in range(node.count(NODE_ITEMS_MAX)):
-        last = read_path(node, last)
-        children.append(Child(last, node.ref(), node.var(), node.var(), node.take(16)))
+        path = read_path(node, last or b"")
+        ascending(node, last, path)
+        children.append(Child(path, node.ref(), node.var(), node.var(), node.take(16)))
+        last = path
     node.end()
+    node.require(children, "has no children")
     return children
 
 
@@ -64,11 +70,12 @@ def walk(packs, root, path=b""):
     """All entries at and below `path`, each after the directory that it is in."""
     last, folders = None, []
     for node, entry in entries_from(packs, root, None, order(path)):
-        here = order(entry.path)
-        node.require(last is None or here > last, f"has {entry.path!r} out of order")
-        last = here
+        ascending(node, last, entry.path)
+        last = entry.path
+        sound = entry.type == DIRECTORY or entry.path
+        node.require(sound, "has a root that is no directory")
         if not within(entry.path, path):
-            if here > order(path):
+            if order(entry.path) > order(path):
                 return
             continue
         while folders and not within(entry.path, folders[-1]):

@@ -78,7 +78,7 @@ class Repository:
         return data
 
     def checkpoint(self, number, before=b"", **lists):
-        record = {0: number, 1: blake3(before).digest() if before else bytes(32), 2: 10**18}
+        record = {0: number, 1: blake3(before).digest() if before else b"", 2: 10**18}
         record |= {3: 0, 4: 0, 5: 0, 6: [], 7: [], 8: [], 9: [], 10: []}
         record |= {int(key[1:]): value for key, value in lists.items()}
         return self.sealed(f"checkpoint/{inverted(number)}", 6, 0, record)
@@ -126,7 +126,7 @@ class Session:
             pages[at % entry_pages].append(id[:8] + little(number, 4) + little(place, 4))
         packs = [one.id + one.where for one in self.packs]
         room = (page - 18) // 40
-        pages += [packs[n : n + room] for n in range(0, len(packs), room)]
+        pages += [packs[n : n + room] for n in range(0, len(packs), room)] or [[]]
         header = MAGIC + bytes([7, 1, self.number, log]) + self.repository.id + os.urandom(32)
         header += little(entry_pages, 4) + little(len(pages) - entry_pages, 4)
         header += little(len(found), 8) + little(len(packs), 4)
