@@ -30,7 +30,7 @@ def check(store, keys, packs):
     damage, audit = [], Audit(packs, keys)
     try:
         valid = newest_checkpoint(store, keys, lambda _: None).counts
-    except Damage:  # named below, with its object
+    except (Damage, Refused):  # named below, with its object
         valid = Checkpoint().counts
 
     def each(folder, look):
@@ -78,12 +78,14 @@ def check_checkpoint(store, keys, name):
 def check_pack(keys, packs, name):
     pack = pack_id(name)
     packs.check_hash(pack)
+    readable = keys.identities or packs.kind(pack) == METADATA
+    if readable:
+        packs.header(pack)
     first, frames = packs.directory(pack)
     fits = u16(packs.store.read(name, 10, 2), 0) == first
     require(fits, name, "its directory and its header do not agree on the header's length")
-    if not keys.identities and packs.kind(pack) != METADATA:
+    if not readable:
         return
-    packs.header(pack)
     key = keys.secret(pack[23], name).chunk
     for offset, stored, plain, chunks in frames:
         content, at = packs.frame(pack, offset, stored, plain), 0

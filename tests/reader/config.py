@@ -59,26 +59,23 @@ def refuse_newer(record, name):
         raise Newer(name, f"needs the features {unknown}, which this reader does not know")
 
 
-def open_repository(store, key_file, warn):
-    """The keys in the newest config that opens and goes on from those before."""
+def open_repository(store, key_file):
+    """The keys in the newest config that opens and goes on from those before; and what is wrong with
+    newer ones."""
     key_file, names = KeyFile(key_file), store.names("config")
     if not names:
         raise Refused(f"{store.directory}: there is no repository")
-    failures, keys = [], None
+    failures = []
     for at, name in enumerate(names):
         try:
             keys = Config(store, name).open(key_file)
             check_descent(store, keys, name, names[at + 1 :], key_file)
-            break
+            return keys, failures
         except Newer:
             raise
         except (Damage, Refused) as error:
             failures.append(error)
-    else:
-        raise failures[0]
-    for error in failures:
-        warn(f"{error}; reading goes on with an older config")
-    return keys
+    raise failures[0]
 
 
 def check_descent(store, keys, name, older, key_file):

@@ -6,7 +6,7 @@ Implements FORMAT.md §9, but for page maps, which pages.py reads. `pieces` is w
 from typing import NamedTuple
 
 from nodes import EXTENTS, LIST, Node, Ref, data_chunk
-from pages import page_blocks
+from pages import Segment, page_blocks
 from primitives import LIST_LEVELS_MAX, PAGE_MAX, PAGE_MIN, SEGMENT_PAGES, require
 
 NONE, CUT, PAGES, WHOLE = range(4)
@@ -101,7 +101,7 @@ class Supply:
         for _, length, ref in items(packs, content, content.items, content.level, 0, size):
             if content.kind == PAGES:
                 require(length > 0, self.name, "has a page map after the end of a file")
-                yield from page_blocks(packs, ref, content.parameter, length)
+                yield from page_blocks(packs, Segment(packs, ref), content.parameter, length)
             else:
                 yield data_chunk(packs, ref)
 

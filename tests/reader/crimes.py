@@ -1,21 +1,18 @@
 """Sound seals around what the document forbids, for the self-test alone; none may get through.
 
-`PACKS` break rules of FORMAT.md §6, `RECORDS` of §10, `CONFIGS` of §5, and `TREES` of forgeries.py
-those between. Each names a part of what the reader has to say.
+`PACKS` break rules of FORMAT.md §6, `RECORDS` of §10, `INDEXES` of §11, `CONFIGS` of §5, and `TREES`
+of forgeries.py those between. Each names a part of what the reader has to say.
 """
 
-import os
 import tempfile
 
 import pyrage
 import zstandard
 
-import scribe
-from author import Author
-from forgeries import ROOT, TREES
+from court import Court
+from forgeries import ROOT, TREES, under
 from packer import Pack
 from packs import DATA
-from writer import Repository
 
 MIB = 1 << 20
 
@@ -51,6 +48,17 @@ def spoiled(at, byte=1):
     return make
 
 
+def said(**wrong):
+    """A pack whose end says something else."""
+
+    def make(author):
+        pack = frame()(author)
+        vars(pack).update(wrong)
+        return pack
+
+    return make
+
+
 ZIPPED = zstandard.compress(bytes(1000))
 PACKS = [
     (frame(plain=6, zipped=False), "do not sum"),
@@ -63,8 +71,12 @@ PACKS = [
     (lambda author: Pack(author, DATA, header=100), "header is too short"),
     (spoiled(52), "commitment"),
     (spoiled(30), "pack id"),
-    (spoiled(9, 3), "version 2"),
+    (spoiled(9, 3), "version 2", 2),
     (spoiled(-1), "no zeros"),
+    (frame(chunks=()), "frame without chunks"),
+    (said(first=4097), "too short or too long"),
+    (said(first=86), "do not agree"),
+    (said(zeros=b"12345678"), "no zeros in its trailer"),
 ]
 
 
@@ -80,43 +92,24 @@ RECORDS = [
     ({0: bytes(12)}, "session id"),
     ({6: 7}, "checkpoint"),
     ({7: "text"}, "key 7"),
+    ({1: "another job"}, "lane"),
+    ({10: [[bytes(24), 1, bytes(32)]]}, "can't have written"),
+    ({10: "text"}, "key 10"),
+    ({12: 1}, "secret of its session"),
 ]
+INDEXES = [({"log": 8}, "pages of a wrong length"), ({"entry_pages": 0}, "no or too many pages")]
 CONFIGS = [
     ({"k0": 2}, 2, "newer"),
     ({"k3": ["cold-packs"]}, 2, "newer"),
     ({"k1": 3}, 6, "wrong name"),
-    ({"k7": []}, 6, "recipients"),
+    ({"k6": "text"}, 6, "key 6"),
+    ({"id": bytes(16)}, 6, "its repository is not the key's"),
+    ({"secrets": 2}, 6, "not of the newest secret"),
 ]
 
 
-class Court:
-    """A repository with one key, for one crime."""
-
-    def __init__(self, place, run, **config):
-        self.place, self.run = place, run
-        self.key, identity = os.path.join(place, "key"), pyrage.x25519.Identity.generate()
-        with open(self.key, "w", encoding="utf-8") as file:
-            file.write(str(identity))
-        recipient = identity.to_public()
-        self.repository = Repository(os.path.join(place, "repository"), [bytes(32)])
-        other = config.pop("id", self.repository.id)
-        bundle = self.repository.bundle(1, [identity]).replace(self.repository.id, other)
-        envelope = {0: "one", 1: [str(recipient)], 2: pyrage.encrypt(bundle, [recipient])}
-        self.repository.config(0, 0, [envelope], [recipient], **config)
-        self.author = Author(self.repository, 0, "job", 1, 0, recipient)
-
-    def commit(self, roots, **changes):
-        self.author.close()
-        records = [source(name) | {3: list(root)} for name, root in roots]
-        self.author.commit(records, 1, **changes)
-
-    def judge(self, what, wanted=6):
-        code, _, errors = self.run("check", os.path.join(self.place, "repository"), self.key)
-        assert code == wanted and what in errors, (what, code, errors)
-
-
 def tree(court, root):
-    court.commit([("name", root(court.author))])
+    court.commit([source() | {3: list(root(court.author))}])
 
 
 def pack(court, make):
@@ -125,23 +118,43 @@ def pack(court, make):
 
 
 def record(court, changes):
-    root = court.author.node(scribe.leaf([ROOT]))
+    root = under(court.author, [ROOT])
     if isinstance(changes.get(7), list):
         changes = {7: [source(name) | {3: list(root)} for name in changes[7]]}
     court.commit([], **{f"k{key}": value for key, value in changes.items()})
 
 
+def index(court, how):
+    if how.get("entry_pages") == 0:
+        court.commit([])
+    else:
+        pack(court, frame())
+    court.author.index(**how)
+
+
+def replaced_keys(run):
+    """Who has an agent key alone writes two configs with a content identity of his own."""
+    with tempfile.TemporaryDirectory() as place:
+        court = Court(place, run)
+        own = pyrage.x25519.Identity.generate()
+        for generation in (1, 2):
+            bundle = court.repository.bundle(1, [own])
+            court.config(generation, bundle, own.to_public())
+        court.judge("do not begin with those of", 0, "list")
+        court.judge("do not begin with those of")
+
+
 def break_every_rule(run):
     """How many broken rules were found."""
     cases = [(tree, *one) for one in TREES] + [(pack, *one) for one in PACKS]
-    cases += [(record, *one) for one in RECORDS]
-    for commit, crime, what in cases:
+    cases += [(record, *one) for one in RECORDS] + [(index, *one) for one in INDEXES]
+    for commit, crime, what, *code in cases:
         with tempfile.TemporaryDirectory() as place:
             court = Court(place, run)
             commit(court, crime)
-            court.judge(what)
-    configs = [*CONFIGS, ({"id": bytes(16)}, 6, "repository id")]
-    for config, code, what in configs:
+            court.judge(what, *code)
+    for config, code, what in CONFIGS:
         with tempfile.TemporaryDirectory() as place:
             Court(place, run, **config).judge(what, code)
-    return len(cases) + len(configs)
+    replaced_keys(run)
+    return len(cases) + len(CONFIGS) + 1

@@ -29,7 +29,7 @@ class Pack:
         length = header or 86 + len(age) + 10
         fixed = MAGIC + bytes([kind, 1]) + little(length, 2) + self.about
         fixed += keyed_hash(self.key, b"commitment") + little(len(age), 2) + age
-        self.first = length
+        self.first, self.zeros = length, bytes(8)
         self.data, self.frames = bytearray(fixed.ljust(length, b"\0")), []
         session.packs.append(self)
 
@@ -63,6 +63,6 @@ class Pack:
         directory = seal(key, ZERO_NONCE, self.about, plain)
         self.data += directory
         self.where = little(start, 4) + little(len(directory), 4) + little(len(self.data) + 64, 8)
-        self.data = bytes(self.data) + self.where + bytes(8)
+        self.data = bytes(self.data) + self.where + self.zeros
         self.data += blake3(self.data).digest() + b"YATSKCAB"
         self.session.repository.put(pack_name(self.id), self.data)

@@ -34,8 +34,9 @@ class Segment:
     def read_hashes(self, node, first, count):
         """Hashes of pages in a row; returns which pages those are."""
         node.require(first + count <= len(self.places), "states pages past its end")
-        for page in range(first, first + count):
-            self.hashes[page] = node.take(8), self.secret
+        hashes = node.take(8 * count)
+        for n in range(count):
+            self.hashes[first + n] = hashes[8 * n : 8 * n + 8], self.secret
         return list(range(first, first + count))
 
     def read_patches(self, node):
@@ -68,9 +69,8 @@ def begin(places, pages):
     return ((places or []) + [None] * pages)[:pages]
 
 
-def page_blocks(packs, ref, page, length):
+def page_blocks(packs, segment, page, length):
     """The pages of a segment that covers `length` bytes of a file."""
-    segment = Segment(packs, ref)
     fits = len(segment.places) == -(-length // page)
     require(fits, segment.name, "maps more or fewer pages than the file has there")
     chunk = lru_cache(4)(lambda ref: data_chunk(packs, ref))

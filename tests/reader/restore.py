@@ -44,7 +44,9 @@ def warn(what):
 class Repository:
     def __init__(self, directory, key_file):
         self.store = Store(directory)
-        self.keys = open_repository(self.store, key_file, warn)
+        self.keys, self.foreign = open_repository(self.store, key_file)
+        for error in self.foreign:
+            warn(f"{error}; reading goes on with an older config")
         self.packs = Packs(self.store, self.keys)
 
     def sources(self, words):
@@ -96,7 +98,8 @@ def line(one, path):
 
 
 def do_check(repository):
-    return check(repository.store, repository.keys, repository.packs)
+    found = check(repository.store, repository.keys, repository.packs)
+    return [error for error in repository.foreign if isinstance(error, Damage)] + found
 
 
 def do_restore(repository, words, to):

@@ -44,9 +44,11 @@ def u8(number):
 
 
 def shorten(path, before):
-    shared = 0
-    while shared < min(len(path), len(before)) and path[shared] == before[shared]:
-        shared += 1
+    shared, most = 0, min(len(path), len(before))
+    while shared < most:
+        middle = (shared + most + 1) // 2
+        same = path[:middle] == before[:middle]
+        shared, most = (middle, most) if same else (shared, middle - 1)
     return var(shared) + string(path[shared:])
 
 
@@ -78,7 +80,7 @@ def add_special(node, one):
     if one.flags & XATTRS:
         node.add(len(one.xattrs), *(string(text) for pair in one.xattrs for text in pair))
     if one.flags & HARD_LINKED:
-        node.add(one.same[0], 2)
+        node.add(one.same[0], one.same[2] if len(one.same) > 2 else 2)
     if one.flags & SPARSE:
         node.add(*one.extents)
     if one.type == FILE:
