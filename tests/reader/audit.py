@@ -62,7 +62,7 @@ class Audit:
         found = sum(length for length, _ in listed)
         what = f"has {entry.path!r} with {found} bytes of content, not {wanted}"
         require(found == wanted, entry.where, what)
-        if self.keys.identities and (content.kind != PAGES or entry.extents):
+        if self.keys.identities and (content.kind != PAGES or entry.extents is not None):
             for _ in pieces(self.packs, entry):
                 pass
         if content.kind == PAGES:

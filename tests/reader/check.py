@@ -15,7 +15,6 @@ from packs import METADATA
 from primitives import (
     LARGE_OBJECT_MAX,
     Damage,
-    Refused,
     field,
     keyed_hash,
     require,
@@ -30,7 +29,7 @@ def check(store, keys, packs):
     damage, audit = [], Audit(packs, keys)
     try:
         valid = newest_checkpoint(store, keys, lambda _: None).counts
-    except (Damage, Refused):  # named below, with its object
+    except Damage:  # named below, with its object
         valid = Checkpoint().counts
 
     def each(folder, look):
@@ -39,8 +38,6 @@ def check(store, keys, packs):
                 look(name)
             except Damage as error:
                 damage.append(error)
-            except Refused as error:
-                damage.append(Damage(name, str(error)))
 
     each("config", lambda name: check_config(store, keys, name))
     each("session", lambda name: check_session(store, keys, name))

@@ -27,7 +27,9 @@ class Keys:
         self.identities = [pyrage.x25519.Identity.from_str(text) for text in identities]
 
     def secret(self, number, name):
+        """A recovery key has all secrets, so what names another is damaged."""
         if number >= len(self.secrets):
+            require(not self.identities, name, f"names repository secret {number}: there is none")
             raise Refused(f"{name} needs repository secret {number}, which is not in this key")
         return self.secrets[number]
 

@@ -26,7 +26,7 @@ from sample import PASSPHRASE, build
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAMES = {FILE: "file", DIRECTORY: "directory", SYMLINK: "symlink", FIFO: "fifo"}
 NAMES |= {SOCKET: "socket", CHARACTER: "character device", BLOCK: "block device"}
-KEYS = ("recovery.key", "recovery.ssh", "recovery-wrapped.key", "-")
+KEYS = ("recovery.ssh", "recovery-wrapped.key", "-")
 ROOT = os.geteuid() == 0
 
 
@@ -154,8 +154,9 @@ def main(arguments):
     with tempfile.TemporaryDirectory() as place:
         folder = os.path.join(place, "sample")
         stated = manifest(build(folder).expected)
+        restores(folder, stated)
         for key in KEYS:
-            restores(folder, stated, key)
+            restores(folder, dict(list(stated.items())[-1:]), key)
         selections(folder)
         repository = os.path.join(folder, "repository")
         for key in ("recovery.key", "agent.key"):
