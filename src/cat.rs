@@ -295,7 +295,7 @@ impl Frames {
         };
         let range = u64::from(place.offset_bytes)..place.end_bytes();
         let stored = repository.store().get_range(&layout::pack(place.pack), range).await?;
-        let opening = move || opener.open(&place, stored.into());
+        let opening = move || opener.open(&place, &stored);
         repository.world().cpu.run(opening).await
     }
 }

@@ -64,6 +64,12 @@ pub(super) async fn run(
     assembly.finish().await
 }
 
+/// Whether an inner node must end whatever its last path says.
+fn is_full(children: &[Child]) -> bool {
+    let paths: usize = children.iter().map(|child| child.last_path.as_bytes().len()).sum();
+    children.len() >= INNER_CHILDREN_LIMIT || paths > LEAF_BYTES
+}
+
 impl Assembly {
     async fn leaf(
         &mut self,
@@ -132,7 +138,7 @@ impl Assembly {
             return Ok(());
         };
         let node = leaf::encode(entries).map_err(unplaced)?;
-        if node.len() > LEAF_BYTES && entries.len() > 1 {
+        if (node.len() > LEAF_BYTES || !leaf::fits(entries)) && entries.len() > 1 {
             let (front, back) = entries.split_at(entries.len() / 2);
             Box::pin(self.encode(front, NO_FINGERPRINT)).await?;
             return Box::pin(self.encode(back, NO_FINGERPRINT)).await;
@@ -159,9 +165,11 @@ impl Assembly {
         let mut level = 0;
         // A path that ends one level ends its leaf; one that ends two also the inner node above it.
         let mut ends = ended.saturating_sub(1);
-        while self.levels.get(level).is_some_and(|list| {
-            !list.is_empty() && (ends > 0 || list.len() >= INNER_CHILDREN_LIMIT)
-        }) {
+        while self
+            .levels
+            .get(level)
+            .is_some_and(|list| !list.is_empty() && (ends > 0 || is_full(list)))
+        {
             self.close(level).await?;
             level += 1;
             ends = ends.saturating_sub(1);

@@ -22,7 +22,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::class::Class;
-use crate::{backup, destination, policy, repo, restore, source, store};
+use crate::{backup, demo, destination, policy, repo, restore, source, store};
 
 /// What `--help` says of exit codes.
 pub(super) const HELP: &str = "\
@@ -289,7 +289,8 @@ from_error!(
     restore::Error,
     source::Error,
     destination::Error,
-    policy::Error
+    policy::Error,
+    demo::Error
 );
 
 #[cfg(test)]

@@ -6,12 +6,16 @@
 
 mod backup;
 mod cat;
+mod check;
 mod completions;
 mod context;
+mod demo;
 mod diff;
 mod failure;
 mod find;
 mod init;
+mod key;
+mod keyfiles;
 mod logging;
 mod ls;
 mod output;
@@ -64,6 +68,9 @@ enum Command {
     Cat(cat::CatArgs),
     Restore(restore::RestoreArgs),
     Stats(stats::StatsArgs),
+    Check(check::CheckArgs),
+    Key(key::KeyArgs),
+    Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -81,6 +88,9 @@ impl Command {
             Self::Cat(_) => "cat",
             Self::Restore(_) => "restore",
             Self::Stats(_) => "stats",
+            Self::Check(_) => "check",
+            Self::Key(_) => "key",
+            Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
         }
     }
@@ -98,6 +108,9 @@ async fn dispatch(command: &Command, context: &Context, out: &mut Output) -> Res
         Command::Cat(args) => cat::run(args, context, out).await,
         Command::Restore(args) => restore::run(args, context, out).await,
         Command::Stats(args) => stats::run(args, context, out).await,
+        Command::Check(args) => check::run(args, context, out).await,
+        Command::Key(args) => key::run(args, context, out).await,
+        Command::Demo(args) => demo::run(args, context, out).await,
         Command::Completions(args) => completions::run(args, out),
     }
 }

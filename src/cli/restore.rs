@@ -18,7 +18,7 @@ use crate::destination::{Overwrite, Shortfall};
 use crate::list::{Entries, EntriesOptions};
 use crate::repo::Repository;
 use crate::repo::snapshot::Snapshot;
-use crate::restore::{self, Damage, Options, Progress, Report};
+use crate::restore::{self, Damage, Options, Progress, Report, RestoredWal, WalOptions};
 use crate::store::{Store as _, Usage};
 use crate::units::Bytes;
 
@@ -40,9 +40,25 @@ pub(super) struct RestoreArgs {
     /// Give files to accounts by name where this system has it, instead of by number
     #[arg(long)]
     map_names: bool,
+    #[command(flatten)]
+    wal: WalArgs,
     /// Only say what would be written
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What holds for WAL sources only.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct WalArgs {
+    /// Of a WAL, restore segments up to this number
+    #[arg(long, value_name = "NUMBER")]
+    until_segment: Option<u64>,
+    /// Of a WAL, go on with segments of later snapshots, as far as they follow without a gap
+    #[arg(long)]
+    with_later_segments: bool,
+    /// Of a WAL, do not leave the marker by which the next backup sees that a new epoch began
+    #[arg(long)]
+    keep_epoch: bool,
 }
 
 /// When a file that is there already is written over.
@@ -89,6 +105,11 @@ pub(super) async fn run(
     let options = Options {
         selection: restore::Selection { source: selection.source, path: selection.path },
         delete: args.delete,
+        wal: WalOptions {
+            until_segment: args.wal.until_segment,
+            with_later_segments: args.wal.with_later_segments,
+            keep_epoch: args.wal.keep_epoch,
+        },
     };
     let progress = Arc::new(Progress::default());
     let into: Arc<DirectoryDestination> = Arc::clone(&destination);
@@ -122,6 +143,14 @@ fn lacking(report: &Report) -> Option<Failure> {
             first.detail
         );
         return Some(Failure::new(Exit::Integrity, message));
+    }
+    if let Some((log, (gap, _))) = report.wal.iter().find_map(|log| Some((log, log.gaps.first()?)))
+    {
+        let source = show::text(&log.source);
+        return Some(Failure::partial(format!(
+            "WAL {source} lacks segment {gap}: a replay ends before it; an older or newer snapshot \
+             may have it"
+        )));
     }
     let first = report.incomplete.first()?;
     let what = show::count(report.incomplete.len() as u64, "entry");
@@ -157,6 +186,9 @@ fn text(
         show::count(report.skipped, "file"),
         report.removed
     );
+    for log in &report.wal {
+        let _ = writeln!(text, "{}", wal_line(log));
+    }
     let damage = |damage: &Damage| {
         format!("damaged {}: {}", show::path(damage.path.as_bytes()), show::text(&damage.detail))
     };
@@ -179,12 +211,35 @@ fn text(
     text
 }
 
+fn wal_line(log: &RestoredWal) -> String {
+    let source = show::text(&log.source);
+    match (log.first, log.last) {
+        (Some(first), Some(last)) => {
+            let later = match log.later {
+                0 => String::new(),
+                count => format!(", {count} of them from later snapshots"),
+            };
+            format!("WAL {source}: segments {first} to {last}{later}")
+        }
+        _ => format!("WAL {source}: no closed segment"),
+    }
+}
+
 fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64, usage: Usage) -> Fields {
     let row = |path: &[u8], more: Value| {
         let mut row = Fields::new();
         show::json_path(&mut row, "path", path);
         row.extend(fields(more));
         Value::Object(row)
+    };
+    let wal = |log: &RestoredWal| {
+        json!({
+            "source": log.source,
+            "first_segment": log.first,
+            "last_segment": log.last,
+            "later_segments": log.later,
+            "gaps": log.gaps,
+        })
     };
     let damage = report.damage.iter();
     let damage = damage.map(|d| row(d.path.as_bytes(), json!({"detail": d.detail})));
@@ -201,6 +256,7 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64, usage: Usage) -
         "removed": report.removed,
         "damage": damage.collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
+        "wal": report.wal.iter().map(wal).collect::<Vec<_>>(),
         "shortfall_count": shortfalls,
         "shortfalls": short.collect::<Vec<_>>(),
         "requests": backup::requests(usage),

@@ -1,15 +1,21 @@
-//! The `age` envelope: what seals session secrets and the key bundle. The only home of the age crate.
+//! The `age` envelope: what seals session secrets and the key bundle. This and `keyfile` are the only homes of the age crate.
 //! FORMAT.md §3; the format of the files is age-encryption.org/v1.
 
 use std::io::Read;
 
-use age::secrecy::{ExposeSecret, SecretString};
+use age::secrecy::ExposeSecret;
+pub use age::secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::repo::error::Error;
 
 /// Plaintexts in envelopes are keys and bundles of keys: never larger than this.
 const PLAINTEXT_LIMIT_BYTES: u64 = 1 << 20;
+/// Work to wrap with a passphrase, as a power of two: a second or so, and 256 MiB. Fixed, since a
+/// machine's own measure would make files that a smaller machine refuses.
+const WORK_FACTOR_LOG2: u8 = 18;
+/// The most work that is done for a file. FORMAT.md §14.
+const MOST_WORK_LOG2: u8 = 22;
 
 /// Who can open an envelope: an age recipient (`age1…`) or an SSH public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +107,8 @@ pub fn seal(recipients: &[Recipient], plaintext: &[u8]) -> Result<Vec<u8>, Error
 
 /// Seals with a passphrase (scrypt; takes about a second and 256 MiB on purpose).
 pub fn seal_with_passphrase(passphrase: &SecretString, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
-    let recipient = age::scrypt::Recipient::new(passphrase.clone());
+    let mut recipient = age::scrypt::Recipient::new(passphrase.clone());
+    recipient.set_work_factor(WORK_FACTOR_LOG2);
     seal_age(std::iter::once(&recipient as &dyn age::Recipient), plaintext)
 }
 
@@ -144,7 +151,8 @@ pub fn open(opener: &Opener, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Shut> 
             if !decryptor.is_scrypt() {
                 return Err(Shut::NotForUs);
             }
-            let identity = age::scrypt::Identity::new(passphrase.clone());
+            let mut identity = age::scrypt::Identity::new(passphrase.clone());
+            identity.set_max_work_factor(MOST_WORK_LOG2);
             decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity))
         }
     };

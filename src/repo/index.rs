@@ -241,7 +241,9 @@ impl TableHeader {
                 && owner == repository.0
                 && (SMALLEST_PAGE_LOG2..=16).contains(&page_log2)
                 && layout.entry_pages > 0
-                && layout.pack_pages > 0;
+                && layout.pack_pages > 0
+                // Pages are numbered through, in 32 bits.
+                && layout.entry_pages.checked_add(layout.pack_pages).is_some();
             if !sound {
                 return Err(Malformed("does not start like an index table of this repository"));
             }
@@ -293,7 +295,7 @@ impl TableHeader {
 
     /// All pages that hold packs.
     pub fn pack_pages(&self) -> std::ops::Range<u32> {
-        self.layout.entry_pages..self.layout.entry_pages.saturating_add(self.layout.pack_pages)
+        self.layout.entry_pages..self.layout.entry_pages + self.layout.pack_pages
     }
 
     /// Where a page is in the object.
@@ -311,6 +313,11 @@ impl TableHeader {
             .len();
         sealed.truncate(length);
         Ok(sealed)
+    }
+
+    /// Checks the seal of a page.
+    pub fn check_page(&self, name: &Key, page: u32, sealed: &[u8]) -> Result<(), Error> {
+        self.open_page(name, page, sealed).map(drop)
     }
 
     /// Looks `id` up in a page. Also tells whether the page is full, so that the next one must be

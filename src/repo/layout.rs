@@ -20,13 +20,15 @@ fn inverted(number: u64) -> String {
     format!("{:016x}", u64::MAX - number)
 }
 
-fn parse_hex_u64(text: &str) -> Option<u64> {
-    let sound = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+/// Exactly `digits` lower-case digits: `from_str_radix` alone would let a sign and capitals pass.
+fn parse_hex(text: &str, digits: usize) -> Option<u64> {
+    let sound =
+        text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if sound { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
 fn parse_inverted(text: &str) -> Option<u64> {
-    parse_hex_u64(text).map(|number| u64::MAX - number)
+    parse_hex(text, 16).map(|number| u64::MAX - number)
 }
 
 /// Name of a generation of the config.
@@ -87,7 +89,7 @@ impl Place {
         let place = Self {
             lane: Lane::from_hex(lane)?,
             sequence: parse_inverted(parts.next()?)?,
-            checkpoint: parse_hex_u64(parts.next()?)?,
+            checkpoint: parse_hex(parts.next()?, 16)?,
             session: SessionId::from_hex(parts.next()?)?,
         };
         parts.next().is_none().then_some(place)
@@ -136,7 +138,7 @@ pub fn index(session: SessionId, n: u16) -> Key {
 /// The session and number that an index table's name states.
 pub fn parse_index(key: &Key) -> Option<(SessionId, u16)> {
     let (session, n) = key.as_str().strip_prefix(INDEX)?.split_once('-')?;
-    let n = (n.len() == 4).then(|| u16::from_str_radix(n, 16).ok())??;
+    let n = u16::try_from(parse_hex(n, 4)?).ok()?;
     Some((SessionId::from_hex(session)?, n))
 }
 
@@ -162,7 +164,12 @@ mod tests {
 
     #[test]
     fn strangers_are_not_parsed() {
-        for name in ["pack/x/y", "pack/", "snapshot/a/b-c-d", "config/1", "index/é-0000"] {
+        let index = |n: &str| format!("index/020202020202020202020202-{n}");
+        for name in ["pack/x/y", "pack/", "snapshot/a/b-c-d", "config/1", "index/é-0000"]
+            .map(String::from)
+            .into_iter()
+            .chain([index("+001"), index("00AB"), index("1"), index("00001")])
+        {
             let key = Key::new(name);
             assert!(parse_pack(&key).is_none() && parse_index(&key).is_none());
             assert!(Place::parse(&key).is_none() && parse_config(&key).is_none());

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use age::secrecy::SecretString;
+use crate::repo::envelope::SecretString;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use zeroize::Zeroizing;
@@ -291,7 +291,9 @@ impl Repository {
 
     /// Stores the next generation of the config. Costs one PUT.
     pub async fn replace_config(&self, mut config: Config, secrets: &Secrets) -> Result<(), Error> {
-        config.generation = self.config().generation + 1;
+        let generation = self.config().generation.checked_add(1);
+        config.generation =
+            generation.ok_or_else(|| Error::damaged("config", "has the last generation"))?;
         config.created = self.now();
         let object = config.to_object(self.id(), secrets.newest_number(), secrets.newest());
         let key = layout::config(config.generation);

@@ -22,6 +22,8 @@ pub const TRAILER_BYTES: usize = 64;
 const FIXED_HEADER_BYTES: usize = 86;
 /// Where the hash stands in a trailer: it covers everything before.
 pub const TRAILER_HASH_AT: usize = 24;
+/// The least that a chunk takes in a directory.
+const CHUNK_BYTES: usize = 25;
 const TRAILER_MAGIC: &[u8; 8] = b"YATSKCAB";
 
 /// What a pack holds.
@@ -170,7 +172,7 @@ impl PackBuilder {
     ) -> Result<Place, Error> {
         let bug = |what: &str| Error::Bug(format!("pack {}: {what}", self.id));
         let total: u64 = chunks.iter().map(|(_, length)| u64::from(*length)).sum();
-        if total != u64::from(plain_bytes) || plain_bytes > FRAME_LIMIT_BYTES {
+        if chunks.is_empty() || total != u64::from(plain_bytes) || plain_bytes > FRAME_LIMIT_BYTES {
             return Err(bug("chunks and frame differ in length"));
         }
         let stored_bytes = u32::try_from(payload.len())
@@ -247,12 +249,15 @@ fn encode_directory(first_offset_bytes: usize, frames: &[DirectoryFrame]) -> Vec
 fn decode_directory(plain: &[u8], pack: PackId, end: u32) -> Read<Vec<DirectoryFrame>> {
     let mut cursor = Cursor::new(plain);
     let mut offset_bytes = cursor.var_u32()?;
-    let count = cursor.count(3)?;
+    let count = cursor.count(3 + CHUNK_BYTES)?;
     let mut frames = Vec::with_capacity(count);
     for _ in 0..count {
         let stored_bytes = cursor.var_u32()?;
         let plain_bytes = cursor.var_u32()?;
-        let chunk_count = cursor.count(25)?;
+        let chunk_count = cursor.count(CHUNK_BYTES)?;
+        if chunk_count == 0 {
+            return Err(Malformed("a frame without chunks"));
+        }
         let mut chunks = Vec::with_capacity(chunk_count);
         let mut total = 0u64;
         for _ in 0..chunk_count {
@@ -260,11 +265,11 @@ fn decode_directory(plain: &[u8], pack: PackId, end: u32) -> Read<Vec<DirectoryF
             total += u64::from(length);
             chunks.push((ChunkId(cursor.array()?), length));
         }
-        if total != u64::from(plain_bytes) || plain_bytes > FRAME_LIMIT_BYTES {
+        if total != u64::from(plain_bytes) {
             return Err(Malformed("chunks and frame differ in length"));
         }
         let next = offset_bytes.checked_add(stored_bytes).filter(|next| *next <= end);
-        let place = Place { pack, offset_bytes, stored_bytes, plain_bytes };
+        let place = Place { pack, offset_bytes, stored_bytes, plain_bytes }.check()?;
         offset_bytes = next.ok_or(Malformed("frames reach beyond the directory"))?;
         frames.push(DirectoryFrame { place, chunks });
     }
@@ -317,6 +322,13 @@ impl Trailer {
         out[TRAILER_HASH_AT..56].copy_from_slice(&self.hash);
         out[56..].copy_from_slice(TRAILER_MAGIC);
         out
+    }
+
+    /// Whether the hash is that of the whole pack that this trailer ends.
+    pub fn is_intact(&self, pack: &[u8]) -> bool {
+        let end = pack.len().saturating_sub(TRAILER_BYTES - TRAILER_HASH_AT);
+        let hash = blake3::hash(pack.get(..end).unwrap_or_default());
+        hash == blake3::Hash::from_bytes(self.hash)
     }
 
     /// Reads the last bytes of a pack whose length is `pack_bytes`.

@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 
+use crate::class::Class;
 use crate::repo::codec;
 use crate::repo::envelope::{self, Shut};
 use crate::repo::error::Error;
@@ -68,7 +70,7 @@ pub struct PackOpener {
 
 impl PackOpener {
     /// Opens, decodes and returns a frame's plaintext. Keeps a core busy: call it on the CPU pool.
-    pub fn open(&self, place: &Place, mut stored: Vec<u8>) -> Result<Vec<u8>, Error> {
+    pub fn open(&self, place: &Place, stored: &[u8]) -> Result<Vec<u8>, Error> {
         let damaged = |what: &str| {
             Error::damaged(
                 layout::pack(place.pack),
@@ -76,16 +78,13 @@ impl PackOpener {
             )
         };
         let aad = frame_aad(self.repository.id(), place);
-        let length = self
-            .sealer
-            .open(numbered_nonce(place.offset_bytes), &aad, &mut stored)
-            .map_err(|_| damaged("a seal is broken"))?
-            .len();
-        stored.truncate(length);
+        let nonce = numbered_nonce(place.offset_bytes);
+        let payload =
+            self.sealer.open_copy(nonce, &aad, stored).map_err(|_| damaged("a seal is broken"))?;
         if place.stored_bytes == place.plain_bytes + SEAL_BYTES {
-            return Ok(stored);
+            return Ok(payload);
         }
-        codec::decompress(&stored, to_usize(place.plain_bytes.into()))
+        codec::decompress(&payload, to_usize(place.plain_bytes.into()))
             .ok_or_else(|| damaged("a frame does not decompress"))
     }
 }
@@ -161,11 +160,35 @@ impl Repository {
         if let Some(secret) = known(self) {
             return Ok(secret);
         }
-        let header = self.pack_header(pack).await?;
-        let secret = self.open_session_secret(pack, &header)?;
+        let secret = match self.read_session_secret(pack).await {
+            Err(error) if error.class() == Class::Damaged => {
+                self.session_secret_elsewhere(pack, error).await?
+            }
+            other => other?,
+        };
         let mut secrets = self.session_secrets().lock().unwrap_or_else(PoisonError::into_inner);
         secrets.insert(pack.session(), secret.clone());
         Ok(secret)
+    }
+
+    async fn read_session_secret(&self, pack: PackId) -> Result<Secret, Error> {
+        let header = self.pack_header(pack).await?;
+        self.open_session_secret(pack, &header)
+    }
+
+    /// All data packs of a session carry its secret: where one header is damaged, another one helps.
+    async fn session_secret_elsewhere(&self, pack: PackId, error: Error) -> Result<Secret, Error> {
+        let prefix = layout::packs_of(pack.session());
+        let others: Vec<_> = self.store().list(&prefix).try_collect().await?;
+        for other in others.iter().filter_map(|object| layout::parse_pack(&object.key)) {
+            if other != pack
+                && let Ok(secret) = self.read_session_secret(other).await
+            {
+                tracing::warn!(%error, "using the session secret of another pack");
+                return Ok(secret);
+            }
+        }
+        Err(error)
     }
 
     /// Opens the session secret in a data pack's header and checks it against the commitment.
@@ -196,7 +219,7 @@ impl Repository {
         let opener = self.metadata_opener(place.pack)?;
         let range = u64::from(place.offset_bytes)..place.end_bytes();
         let stored: Bytes = self.store().get_range(&layout::pack(place.pack), range).await?;
-        let opening = move || opener.open(&place, stored.into());
+        let opening = move || opener.open(&place, &stored);
         let plain = Arc::new(self.world().cpu.run(opening).await?);
         self.frame_cache().put(&place, &plain);
         Ok(plain)

@@ -11,6 +11,8 @@ use crate::repo::wire::{Cursor, Malformed, Read, put_length, put_var};
 
 /// Longest chunk, frame and node. FORMAT.md §14.
 pub const FRAME_LIMIT_BYTES: u32 = 16 * 1024 * 1024;
+/// The least that a reference in a node takes.
+pub const REFERENCE_BYTES: usize = 27;
 /// What a seal adds to a frame.
 pub const SEAL_BYTES: u32 = 16;
 
@@ -33,7 +35,8 @@ impl Place {
         u64::from(self.offset_bytes) + u64::from(self.stored_bytes)
     }
 
-    fn check(self) -> Read<Self> {
+    /// Itself, if a frame can lie there.
+    pub(super) fn check(self) -> Read<Self> {
         if self.plain_bytes > FRAME_LIMIT_BYTES
             || self.stored_bytes > self.plain_bytes + SEAL_BYTES
             || self.stored_bytes < SEAL_BYTES
@@ -155,10 +158,12 @@ impl Frames {
         if cursor.u8()? != kind {
             return Err(Malformed("a node of another kind"));
         }
-        let packs = cursor.count(24)?;
+        // Each pack has a frame, and each frame a reference: that bounds what a small node can make us
+        // allocate.
+        let packs = cursor.count(24 + 4)?;
         let packs: Vec<PackId> =
             (0..packs).map(|_| Ok(PackId(cursor.array()?))).collect::<Read<_>>()?;
-        let frames = cursor.count(4)?;
+        let frames = cursor.count(4 + REFERENCE_BYTES)?;
         let frame = |cursor: &mut Cursor<'_>| {
             let pack = usize::try_from(cursor.var()?).ok().and_then(|n| packs.get(n));
             let place = Place {
@@ -170,6 +175,11 @@ impl Frames {
             Ok(Frame::stored(place.check()?))
         };
         (0..frames).map(|_| frame(cursor)).collect::<Read<_>>().map(Self)
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Reads a reference.

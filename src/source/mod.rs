@@ -41,19 +41,16 @@ pub trait Source: Send + Sync + Debug {
     }
 
     /// Begins a cut. `previous` is what the parent snapshot says of the same source.
-    async fn cut(&self, world: &World, previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error>;
+    async fn cut(&self, world: &World, previous: Option<&Previous>) -> Result<Box<dyn Cut>, Error>;
+}
 
-    /// Begins a cut, knowing also how many entries the parent snapshot has of the same source: one
-    /// that is suddenly empty may be a volume that was not mounted.
-    async fn cut_after(
-        &self,
-        world: &World,
-        previous: Option<&Facts>,
-        previous_entries: Option<u64>,
-    ) -> Result<Box<dyn Cut>, Error> {
-        let _ = previous_entries;
-        self.cut(world, previous).await
-    }
+/// What the parent snapshot says of a source.
+#[derive(Clone, Debug)]
+pub struct Previous {
+    /// Its facts, if they are of a kind that this version knows.
+    pub facts: Option<Facts>,
+    /// How many entries it had, the root included.
+    pub entries: u64,
 }
 
 /// A pinned instant of a source; dropped without `finish`, it is abandoned.

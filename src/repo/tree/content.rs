@@ -2,7 +2,7 @@
 //! FORMAT.md §9.
 
 use crate::entry::{Cutter, Extent};
-use crate::repo::reference::{ChunkRef, FrameTable, Frames};
+use crate::repo::reference::{ChunkRef, FrameTable, Frames, REFERENCE_BYTES};
 use crate::repo::wire::{Cursor, Malformed, Read, put_length, put_var};
 
 /// Kind byte of a list node.
@@ -79,7 +79,7 @@ fn read_items(cursor: &mut Cursor<'_>, frames: &Frames) -> Read<(u8, Vec<Item>)>
     if level > LEVELS_LIMIT {
         return Err(Malformed("content lists too deep"));
     }
-    let count = cursor.count(27)?;
+    let count = cursor.count(REFERENCE_BYTES)?;
     let mut items = Vec::with_capacity(count);
     for _ in 0..count {
         let covered_bytes = if level > 0 { cursor.var()? } else { 0 };
@@ -193,7 +193,7 @@ impl Extents {
         match cursor.u8()? {
             0 => Ok(Self::Inline(read_runs(cursor, &mut 0, size_bytes)?)),
             1 => {
-                let count = cursor.count(27)?;
+                let count = cursor.count(REFERENCE_BYTES)?;
                 let nodes = (0..count).map(|_| frames.reference(cursor)).collect::<Read<_>>()?;
                 Ok(Self::Nodes(nodes))
             }
@@ -212,7 +212,9 @@ pub fn encode_extents(runs: &[Extent], at_bytes: u64) -> (Vec<u8>, u64) {
 /// Decodes a node of runs that go on at `at_bytes`, which is moved to their end.
 pub fn decode_extents(node: &[u8], at_bytes: &mut u64, size_bytes: u64) -> Read<Vec<Extent>> {
     let mut cursor = Cursor::new(node);
-    Frames::read(&mut cursor, EXTENTS_NODE)?;
+    if !Frames::read(&mut cursor, EXTENTS_NODE)?.is_empty() {
+        return Err(Malformed("extents that list frames"));
+    }
     let runs = read_runs(&mut cursor, at_bytes, size_bytes)?;
     cursor.end()?;
     Ok(runs)

@@ -3,7 +3,7 @@
 use crate::entry::TreePath;
 use crate::repo::reference::{ChunkRef, FrameTable, Frames};
 use crate::repo::tree::content::{Unplaced, put_ref};
-use crate::repo::tree::leaf::{put_path, read_path};
+use crate::repo::tree::path::{PathReader, put_path};
 use crate::repo::wire::{Cursor, Malformed, Read, put_length, put_var};
 
 /// Kind byte of an inner node.
@@ -66,11 +66,11 @@ impl Inner {
         if count == 0 || count > 65_536 {
             return Err(Malformed("an inner node with no or too many children"));
         }
-        let mut before = Vec::new();
+        let mut paths = PathReader::default();
         let mut children: Vec<Child> = Vec::with_capacity(count);
         for _ in 0..count {
             let child = Child {
-                last_path: read_path(&mut cursor, &mut before)?,
+                last_path: paths.read(&mut cursor)?,
                 reference: frames.reference(&mut cursor)?,
                 entries: cursor.var()?,
                 size_bytes: cursor.var()?,

@@ -3,16 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::entry::{Entry, FileTime, Kind, NANOSECONDS_PER_SECOND, TreePath, Xattr};
+use crate::entry::{Entry, FileTime, Kind, NANOSECONDS_PER_SECOND, Xattr};
 use crate::repo::reference::{FrameTable, Frames};
 use crate::repo::secret::Keys;
 use crate::repo::tree::content::{Content, Extents, Unplaced};
+use crate::repo::tree::path::{PATH_LIMIT_BYTES, PATHS_LIMIT_BYTES, PathReader, put_path};
 use crate::repo::wire::{Cursor, Malformed, Read, put_bytes, put_length, put_signed, put_var};
 
 /// Kind byte of a leaf.
 pub const LEAF_NODE: u8 = 1;
 /// Fingerprint that equals none.
 pub const NO_FINGERPRINT: [u8; 16] = [0; 16];
+
+/// Names of users and groups in a leaf: two for each entry that it may have.
+const STRINGS_LIMIT: usize = 131_072;
+/// Extended attributes in a leaf.
+const XATTRS_LIMIT: usize = 524_288;
+/// Names and values of an entry's extended attributes together.
+const XATTRS_LIMIT_BYTES: usize = 4 << 20;
 
 const FLAG_XATTRS: u64 = 1;
 const FLAG_HARD_LINKED: u64 = 2;
@@ -70,25 +78,6 @@ fn type_byte(kind: &Kind) -> u8 {
     }
 }
 
-/// Appends a path that shares its first bytes with the one before.
-pub fn put_path(body: &mut Vec<u8>, before: &[u8], path: &[u8]) {
-    let shared = before.iter().zip(path).take_while(|(a, b)| a == b).count();
-    put_length(body, shared);
-    put_bytes(body, path.get(shared..).unwrap_or_default());
-}
-
-/// Reads what [`put_path`] wrote; `before` becomes the path.
-pub fn read_path(cursor: &mut Cursor<'_>, before: &mut Vec<u8>) -> Read<TreePath> {
-    let shared = usize::try_from(cursor.var()?).map_err(|_| Malformed("a path too long"))?;
-    let suffix = cursor.bytes()?;
-    if shared > before.len() || shared + suffix.len() > 1 << 20 {
-        return Err(Malformed("a path too long"));
-    }
-    before.truncate(shared);
-    before.extend_from_slice(suffix);
-    TreePath::from_bytes(before.as_slice()).ok_or(Malformed("a path that would leave its source"))
-}
-
 /// The fingerprint of a run of entries as a listing sees them.
 pub fn fingerprint<'a>(keys: &Keys, entries: impl Iterator<Item = &'a Entry>) -> [u8; 16] {
     let mut hasher = keys.fingerprint();
@@ -142,6 +131,22 @@ struct Before {
     path: Vec<u8>,
     modified_seconds: i64,
     inode: u64,
+}
+
+/// The entry before, and what was read so far.
+#[derive(Default)]
+struct ReadBefore {
+    paths: PathReader,
+    modified_seconds: i64,
+    inode: u64,
+    xattrs: usize,
+}
+
+/// Whether a leaf of these entries keeps the limits that a reader holds it to, with room to spare.
+pub fn fits(entries: &[StoredEntry]) -> bool {
+    let paths: usize = entries.iter().map(|stored| stored.entry.path.as_bytes().len()).sum();
+    let xattrs: usize = entries.iter().map(|stored| stored.entry.xattrs.len()).sum();
+    paths <= PATHS_LIMIT_BYTES / 4 && xattrs <= XATTRS_LIMIT / 4
 }
 
 /// Encodes a leaf.
@@ -234,13 +239,16 @@ pub fn decode(node: &[u8]) -> Read<Vec<StoredEntry>> {
     let mut cursor = Cursor::new(node);
     let frames = Frames::read(&mut cursor, LEAF_NODE)?;
     let strings = cursor.count(1)?;
+    if strings > STRINGS_LIMIT {
+        return Err(Malformed("a leaf with too many names"));
+    }
     let strings: Vec<Arc<str>> =
         (0..strings).map(|_| Ok(Arc::from(cursor.text()?))).collect::<Read<_>>()?;
     let count = cursor.count(14)?;
     if count > 65_536 {
         return Err(Malformed("a leaf with too many entries"));
     }
-    let mut before = Before::default();
+    let mut before = ReadBefore::default();
     let mut entries: Vec<StoredEntry> = Vec::with_capacity(count);
     for _ in 0..count {
         let stored = read_entry(&mut cursor, &frames, &strings, &mut before)?;
@@ -279,7 +287,7 @@ fn read_kind(cursor: &mut Cursor<'_>, type_byte: u8, size_bytes: &mut u64) -> Re
             Kind::File
         }
         2 => Kind::Directory,
-        3 => Kind::Symlink { target: cursor.bytes()?.to_vec() },
+        3 => Kind::Symlink { target: limited(cursor.bytes()?, PATH_LIMIT_BYTES)?.to_vec() },
         4 => Kind::Fifo,
         5 => Kind::Socket,
         6 => Kind::CharacterDevice { major: cursor.var_u32()?, minor: cursor.var_u32()? },
@@ -292,9 +300,9 @@ fn read_kind(cursor: &mut Cursor<'_>, type_byte: u8, size_bytes: &mut u64) -> Re
 fn read_attributes(
     cursor: &mut Cursor<'_>,
     strings: &[Arc<str>],
-    before: &mut Before,
+    before: &mut ReadBefore,
 ) -> Read<(Entry, u64)> {
-    let path = read_path(cursor, &mut before.path)?;
+    let path = before.paths.read(cursor)?;
     let type_byte = cursor.u8()?;
     let flags = cursor.var()?;
     if flags & !FLAGS_KNOWN != 0 {
@@ -338,14 +346,24 @@ fn read_entry(
     cursor: &mut Cursor<'_>,
     frames: &Frames,
     strings: &[Arc<str>],
-    before: &mut Before,
+    before: &mut ReadBefore,
 ) -> Read<StoredEntry> {
     let (mut entry, flags) = read_attributes(cursor, strings, before)?;
     if flags & FLAG_XATTRS != 0 {
         entry.xattrs = read_xattrs(cursor)?;
+        before.xattrs += entry.xattrs.len();
+        if before.xattrs > XATTRS_LIMIT {
+            return Err(Malformed("a leaf with too many extended attributes"));
+        }
     }
     if flags & FLAG_HARD_LINKED != 0 {
         (entry.device, entry.links) = (cursor.var()?, cursor.var()?);
+        if !hard_linked(&entry) {
+            return Err(Malformed("a hard link that cannot be one"));
+        }
+    }
+    if flags & FLAG_SPARSE != 0 && !entry.is_file() {
+        return Err(Malformed("holes in something that is no file"));
     }
     let extents = if flags & FLAG_SPARSE != 0 {
         Extents::read(cursor, frames, entry.size_bytes)?
@@ -367,9 +385,25 @@ fn read_entry(
     Ok(StoredEntry { entry, content, extents, fidelity })
 }
 
+fn limited(bytes: &[u8], most_bytes: usize) -> Read<&[u8]> {
+    if bytes.len() > most_bytes { Err(Malformed("a value too long")) } else { Ok(bytes) }
+}
+
 fn read_xattrs(cursor: &mut Cursor<'_>) -> Read<Vec<Xattr>> {
     let count = cursor.count(2)?;
-    (0..count)
-        .map(|_| Ok(Xattr { name: cursor.bytes()?.to_vec(), value: cursor.bytes()?.to_vec() }))
-        .collect()
+    let mut room_bytes = XATTRS_LIMIT_BYTES;
+    let mut xattrs: Vec<Xattr> = Vec::new();
+    for _ in 0..count {
+        let (name, value) = (cursor.bytes()?, cursor.bytes()?);
+        room_bytes = name
+            .len()
+            .checked_add(value.len())
+            .and_then(|bytes| room_bytes.checked_sub(bytes))
+            .ok_or(Malformed("an entry with too large extended attributes"))?;
+        if xattrs.last().is_some_and(|last| last.name.as_slice() >= name) {
+            return Err(Malformed("extended attributes out of order"));
+        }
+        xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
+    }
+    Ok(xattrs)
 }

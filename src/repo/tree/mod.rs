@@ -9,6 +9,7 @@ pub mod content;
 pub mod inner;
 pub mod leaf;
 pub mod pages;
+pub mod path;
 
 use crate::entry::TreePath;
 use crate::repo::secret::Keys;

@@ -4,7 +4,7 @@
 //! A segment maps 4,096 pages. Where few of them changed it is written as an overlay on an older
 //! full one, so that a backup of a large file with few changes costs what changed.
 
-use crate::repo::reference::{ChunkRef, FrameTable, Frames};
+use crate::repo::reference::{ChunkRef, FrameTable, Frames, REFERENCE_BYTES};
 use crate::repo::tree::content::{Unplaced, put_ref};
 use crate::repo::wire::{Cursor, Malformed, Read, put_length, put_var};
 
@@ -183,7 +183,7 @@ impl Segment {
         if page_count > SEGMENT_PAGES {
             return Err(Malformed("a page map segment with too many pages"));
         }
-        let chunk_count = cursor.count(27)?;
+        let chunk_count = cursor.count(REFERENCE_BYTES)?;
         let chunks =
             (0..chunk_count).map(|_| frames.reference(&mut cursor)).collect::<Read<Vec<_>>>()?;
         let segment = match base {

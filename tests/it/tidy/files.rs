@@ -89,7 +89,7 @@ fn declared_in(path: &str) -> Option<(Vec<String>, String)> {
     let inner = path.strip_suffix("/mod.rs").or_else(|| path.strip_suffix(".rs"))?;
     let (directory, name) = inner.rsplit_once('/')?;
     let is_root = match directory {
-        "src" => matches!(name, "lib" | "main"),
+        "src" | "fuzz/src" => matches!(name, "lib" | "main"),
         "src/bin" | "tests" | "benches" | "fuzz/fuzz_targets" => true,
         _ => name == "main",
     };

@@ -1,0 +1,5 @@
+//! Fuzzes the target `agent_key`; `../src/targets` says what that is.
+
+#![no_main]
+
+backstay_fuzz::fuzz!("agent_key");

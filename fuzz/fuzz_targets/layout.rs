@@ -1,0 +1,5 @@
+//! Fuzzes the target `layout`; `../src/targets` says what that is.
+
+#![no_main]
+
+backstay_fuzz::fuzz!("layout");

@@ -1,0 +1,5 @@
+//! Fuzzes the target `segment_pattern`; `../src/targets` says what that is.
+
+#![no_main]
+
+backstay_fuzz::fuzz!("segment_pattern");
