@@ -203,9 +203,9 @@ impl Output {
         self.flush()
     }
 
-    /// Tells a person something beside the answer.
+    /// Tells a person at a terminal something beside the answer.
     pub(super) fn note(&mut self, text: &str) {
-        if self.is_quiet || self.is_json {
+        if self.is_quiet || self.is_json || !io::stderr().is_terminal() {
             return;
         }
         // A note that nobody can read is no failure.

@@ -271,8 +271,12 @@ async fn dry_run(
     selection: Selection,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let options =
-        EntriesOptions { source: selection.source, path: selection.path, recursive: true };
+    let options = EntriesOptions {
+        source: selection.source,
+        path: selection.path,
+        recursive: true,
+        with_top: true,
+    };
     let mut listing = Entries::new(repository, snapshot, options)?;
     let (mut entries, mut files, mut size_bytes) = (0, 0, 0);
     while let Some(listed) = listing.next().await? {

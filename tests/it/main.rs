@@ -7,6 +7,8 @@
 
 // Each is marked as a test so that clippy lets helpers unwrap and panic too.
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod destination;
 #[cfg(test)]
 mod hostile;
