@@ -41,14 +41,11 @@ pub(super) async fn run(
         let work = move || demo::run_engine(&engine, &acknowledged, rate);
         return Ok(context.world().cpu.run(work).await?);
     }
-    let directory = match &args.directory {
-        Some(directory) => directory.clone(),
-        None => {
-            let number: [u8; 4] = context.world().random.array();
-            let number = u32::from_le_bytes(number);
-            std::env::temp_dir().join(format!("backstay-demo-{number:08x}"))
-        }
-    };
+    let directory = args.directory.clone().unwrap_or_else(|| {
+        let number: [u8; 4] = context.world().random.array();
+        let number = u32::from_le_bytes(number);
+        std::env::temp_dir().join(format!("backstay-demo-{number:08x}"))
+    });
     let taken = directory.read_dir().is_ok_and(|mut names| names.next().is_some());
     if taken {
         let reason = "is not empty: choose another directory with --directory";

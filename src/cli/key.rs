@@ -1,5 +1,6 @@
 //! `key`: who can open the repository.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -103,10 +104,13 @@ fn list(listing: &keys::Listing, out: &mut Output) -> Result<(), Failure> {
     };
     let rows = listing.rows.iter().map(|row| vec![row.label.clone(), opens(row)]).collect();
     let mut text = out.table(&["KEY", "OPENS WITH"], rows);
-    text.push_str(&format!(
-        "\nconfig generation {}, {} repository secret(s); sessions are sealed to {}\n",
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "
+config generation {}, {} repository secret(s); sessions are sealed to {}",
         listing.generation, listing.secrets, listing.content_recipient
-    ));
+    );
     let keys: Vec<_> = listing
         .rows
         .iter()

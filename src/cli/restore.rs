@@ -24,6 +24,7 @@ use crate::units::Bytes;
 
 /// Restore a snapshot, or part of one, into a directory
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub(super) struct RestoreArgs {
     /// Which snapshot, and what of it: SNAPSHOT[:SOURCE[/PATH]]
     #[arg(value_name = "SNAPSHOT[:SOURCE[/PATH]]")]
