@@ -8,12 +8,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::repo::envelope::SecretString;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::logging::{LogFormat, LogLevel};
 use crate::repo::Repository;
+use crate::repo::envelope::SecretString;
 use crate::repo::keyfile::Unlock;
 use crate::store::{self, Counted, Store};
 use crate::world::World;
@@ -179,15 +179,20 @@ fn repository_variable() -> Result<String, Failure> {
 
 /// The passphrase from the environment, if there is one.
 pub(super) fn passphrase() -> Result<Option<SecretString>, Failure> {
-    let direct = variable("BACKSTAY_PASSPHRASE");
-    let file = variable("BACKSTAY_PASSPHRASE_FILE").map(PathBuf::from);
+    passphrase_in("BACKSTAY_PASSPHRASE")
+}
+
+/// The passphrase in the variable `name`, or in the file that the variable `name` with `_FILE` names.
+pub(super) fn passphrase_in(name: &str) -> Result<Option<SecretString>, Failure> {
+    let direct = variable(name);
+    let file = variable(&format!("{name}_FILE")).map(PathBuf::from);
     match (direct, file) {
-        (Some(_), Some(_)) => Err(Failure::usage(
-            "BACKSTAY_PASSPHRASE and BACKSTAY_PASSPHRASE_FILE are both set: set one of them",
-        )),
+        (Some(_), Some(_)) => {
+            Err(Failure::usage(format!("{name} and {name}_FILE are both set: set one of them")))
+        }
         (Some(text), None) => match text.into_string() {
             Ok(text) => Ok(Some(SecretString::from(text))),
-            Err(_) => Err(Failure::usage("BACKSTAY_PASSPHRASE is not UTF-8")),
+            Err(_) => Err(Failure::usage(format!("{name} is not UTF-8"))),
         },
         (None, Some(file)) => passphrase_in(&file).map(Some),
         (None, None) => Ok(None),

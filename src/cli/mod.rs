@@ -15,6 +15,7 @@ mod failure;
 mod find;
 mod init;
 mod key;
+mod keyfiles;
 mod logging;
 mod ls;
 mod output;
@@ -68,6 +69,7 @@ enum Command {
     Restore(restore::RestoreArgs),
     Check(check::CheckArgs),
     Stats(stats::StatsArgs),
+    Check(check::CheckArgs),
     Key(key::KeyArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
@@ -88,6 +90,7 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Check(_) => "check",
             Self::Stats(_) => "stats",
+            Self::Check(_) => "check",
             Self::Key(_) => "key",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
@@ -108,6 +111,7 @@ async fn dispatch(command: &Command, context: &Context, out: &mut Output) -> Res
         Command::Restore(args) => restore::run(args, context, out).await,
         Command::Check(args) => check::run(args, context, out).await,
         Command::Stats(args) => stats::run(args, context, out).await,
+        Command::Check(args) => check::run(args, context, out).await,
         Command::Key(args) => key::run(args, context, out).await,
         Command::Demo(args) => demo::run(args, context, out).await,
         Command::Completions(args) => completions::run(args, out),

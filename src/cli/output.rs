@@ -194,6 +194,15 @@ impl Output {
         self.flush()
     }
 
+    /// Tells a person at once how things go on.
+    pub(super) fn say(&mut self, line: &str) -> Result<(), Failure> {
+        if self.is_quiet || self.is_json {
+            return Ok(());
+        }
+        self.write(format!("{line}\n").as_bytes())?;
+        self.flush()
+    }
+
     /// Tells a person something beside the answer.
     pub(super) fn note(&mut self, text: &str) {
         if self.is_quiet || self.is_json {
