@@ -24,7 +24,6 @@ use crate::units::Bytes;
 
 /// Restore a snapshot, or part of one, into a directory
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub(super) struct RestoreArgs {
     /// Which snapshot, and what of it: SNAPSHOT[:SOURCE[/PATH]]
     #[arg(value_name = "SNAPSHOT[:SOURCE[/PATH]]")]
@@ -247,18 +246,8 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64, usage: Usage) -
     let incomplete = report.incomplete.iter().map(|path| row(path.as_bytes(), json!({})));
     let short = report.shortfalls.iter();
     let short = short.map(|s| row(s.path.as_bytes(), json!({"what": s.what, "detail": s.detail})));
-    let wal = |wal: &RestoredWal| {
-        json!({
-            "source": wal.source,
-            "first_segment": wal.first,
-            "last_segment": wal.last,
-            "later_segments": wal.later,
-            "gaps": wal.gaps,
-        })
-    };
     fields(json!({
         "snapshot": snapshot.id.to_string(),
-        "wal": report.wal.iter().map(wal).collect::<Vec<_>>(),
         "entries": report.entries,
         "files": report.files,
         "written_bytes": report.written_bytes,
