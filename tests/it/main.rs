@@ -7,6 +7,10 @@
 
 // Each is marked as a test so that clippy lets helpers unwrap and panic too.
 #[cfg(test)]
+mod destination;
+#[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod support;

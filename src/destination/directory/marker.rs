@@ -37,6 +37,8 @@ pub(super) struct Held {
     /// Keeps the lock.
     _file: File,
     is_resumed: bool,
+    /// The root's mode before it was opened to us.
+    found_mode: u32,
 }
 
 /// What may be done with things that are there already.
@@ -101,6 +103,7 @@ fn fresh(
         began_empty: example.is_none(),
         began_never: options.overwrite == Overwrite::Never,
     };
+    let found_mode = open_up(root)?;
     let mut file = match torn {
         Some(file) => file,
         None => make(root)?,
@@ -110,7 +113,7 @@ fn fresh(
     file.write_all(words.to_text().as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     root.sync_root()?;
-    let held = Held { _file: file, is_resumed: false };
+    let held = Held { _file: file, is_resumed: false, found_mode };
     let rules = Rules {
         overwrite: options.overwrite,
         replaces_links: options.overwrite == Overwrite::Always,
@@ -149,8 +152,8 @@ fn resume(
         ));
     }
     // The root may have got its final mode before the interruption.
-    root.make_usable(&TreePath::root())?;
-    let held = Held { _file: file, is_resumed: true };
+    let found_mode = open_up(root)?;
+    let held = Held { _file: file, is_resumed: true, found_mode };
     let rules = Rules {
         overwrite: Overwrite::Always,
         replaces_links: words.began_empty || options.overwrite == Overwrite::Always,
@@ -162,34 +165,50 @@ impl Held {
     pub(super) fn is_resumed(&self) -> bool {
         self.is_resumed
     }
+
+    /// Removes the marker. A sealed root has its final mode and gets its time (`modified`) here;
+    /// any other gets the mode back that it was found with.
+    pub(super) fn remove(&self, root: &Root, modified: Option<FileTime>) -> Result<(), Error> {
+        let handle = root.top().handle();
+        let mode = match modified {
+            Some(_) => mode_of(root)?,
+            None => self.found_mode,
+        };
+        let unlink = || sys::unlinkat(root.top(), NAME, AtFlags::empty());
+        let removed = match unlink() {
+            Err(Errno::ACCESS) => {
+                root.make_usable(&TreePath::root())?;
+                unlink()
+            }
+            removed => removed,
+        };
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(root.error("remove", &path(), errno)),
+        }
+        // Both succeeded once already, or their failure is reported already.
+        if mode_of(root)? != mode {
+            let _ = handle.set_mode(mode);
+        }
+        if let Some(modified) = modified {
+            let _ = handle.set_times(modified);
+        }
+        Ok(())
+    }
 }
 
-/// Removes the marker, from a root that has its final mode already and gets its time here.
-/// Where the mode forbids it, it is lifted for a moment.
-pub(super) fn remove(root: &Root, modified: Option<FileTime>) -> Result<(), Error> {
-    let handle = root.top().handle();
-    let failed = |errno| root.error("read the attributes of", &TreePath::root(), errno);
-    let mode = handle.stat().map_err(failed)?.mode();
-    let unlink = || sys::unlinkat(root.top(), NAME, AtFlags::empty());
-    let removed = match unlink() {
-        Err(Errno::ACCESS) => {
-            root.make_usable(&TreePath::root())?;
-            unlink()
-        }
-        removed => removed,
-    };
-    match removed {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(root.error("remove", &path(), errno)),
-    }
-    // Both succeeded once already, or their failure is reported already.
-    if handle.stat().map_err(failed)?.mode() != mode {
-        let _ = handle.set_mode(mode);
-    }
-    if let Some(modified) = modified {
-        let _ = handle.set_times(modified);
-    }
-    Ok(())
+/// Gives us the rights to work in the root; returns the mode that it had.
+fn open_up(root: &Root) -> Result<u32, Error> {
+    let found_mode = mode_of(root)?;
+    root.make_usable(&TreePath::root())?;
+    Ok(found_mode)
+}
+
+fn mode_of(root: &Root) -> Result<u32, Error> {
+    let stat = root.top().handle().stat();
+    let stat =
+        stat.map_err(|errno| root.error("read the attributes of", &TreePath::root(), errno))?;
+    Ok(stat.mode())
 }
 
 /// Whether a path lies where the marker lies. Such an entry is left out: it can only stem from a

@@ -282,7 +282,8 @@ impl Destination for DirectoryDestination {
             self.shared.apply(begun.root.top().handle(), entry)?;
         }
         begun.root.sync_file_systems()?;
-        marker::remove(&begun.root, root_entry.map(|entry| entry.modified))?;
+        let modified = root_entry.map(|entry| entry.modified);
+        begun.marker.remove(&begun.root, modified)?;
         begun.root.sync_root()?;
         Ok(self.shared.shortfalls.take())
     }

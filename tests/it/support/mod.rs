@@ -1,5 +1,7 @@
-//! What integration tests share: real servers, and a store that fails as told.
+//! What integration tests share: real servers, a store that fails as told, things made to be backed
+//! up, and judges of what came back.
 
 pub mod fault;
 pub mod seaweed;
 pub mod tools;
+pub mod tree;

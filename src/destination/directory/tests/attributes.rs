@@ -124,9 +124,18 @@ fn read_only_directories_are_filled_first_and_sealed_last() {
             assert_eq!(mode(place.at(text)), 0o555, "{text:?}");
             assert_eq!(modified(place.at(text)), THEN, "{text:?}");
         }
-        // As root the marker could be made anyway; a user must open the root first.
-        fs::set_permissions(place.root(), fs::Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+#[test]
+fn a_root_that_is_not_in_the_snapshot_keeps_its_mode() {
+    let place = Place::new();
+    fs::create_dir(place.root()).unwrap();
+    fs::set_permissions(place.root(), fs::Permissions::from_mode(0o555)).unwrap();
+    let destination = place.begin(Overwrite::Refuse);
+    restore(&destination, "f", "f");
+    finish(&destination);
+    assert_eq!(mode(place.root()), 0o555);
 }
 
 #[test]

@@ -1,0 +1,1 @@
+//! Proofs of the engine: what Backstay promises, shown on real trees with every interruption.
