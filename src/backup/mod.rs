@@ -29,7 +29,7 @@ use crate::repo::snapshot::{
 };
 use crate::repo::writer::{Stored, Writer, WriterOptions};
 use crate::repo::{self, Repository};
-use crate::source::{self, Cut, Problem, Source};
+use crate::source::{self, Cut, Previous, Problem, Source};
 use crate::units::to_u64;
 
 pub use flow::Progress;
@@ -200,8 +200,10 @@ impl Run<'_> {
     }
 
     async fn cut(&self, source: &dyn Source) -> Result<Box<dyn Cut>, Error> {
-        let facts = self.previous(source).and_then(SourceRecord::facts);
-        Ok(source.cut(self.repository.world(), facts.as_ref()).await?)
+        let previous = self
+            .previous(source)
+            .map(|record| Previous { facts: record.facts(), entries: record.entries });
+        Ok(source.cut(self.repository.world(), previous.as_ref()).await?)
     }
 
     async fn source(

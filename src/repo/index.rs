@@ -313,6 +313,11 @@ impl TableHeader {
         Ok(sealed)
     }
 
+    /// Checks the seal of a page.
+    pub fn check_page(&self, name: &Key, page: u32, sealed: &[u8]) -> Result<(), Error> {
+        self.open_page(name, page, sealed).map(drop)
+    }
+
     /// Looks `id` up in a page. Also tells whether the page is full, so that the next one must be
     /// looked at too.
     pub fn find(

@@ -319,6 +319,13 @@ impl Trailer {
         out
     }
 
+    /// Whether the hash is that of the whole pack that this trailer ends.
+    pub fn is_intact(&self, pack: &[u8]) -> bool {
+        let end = pack.len().saturating_sub(TRAILER_BYTES - TRAILER_HASH_AT);
+        let hash = blake3::hash(pack.get(..end).unwrap_or_default());
+        hash == blake3::Hash::from_bytes(self.hash)
+    }
+
     /// Reads the last bytes of a pack whose length is `pack_bytes`.
     pub fn parse(id: PackId, tail: &[u8], pack_bytes: u64) -> Result<Self, Error> {
         let read = || {

@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 
+use crate::class::Class;
 use crate::repo::codec;
 use crate::repo::envelope::{self, Shut};
 use crate::repo::error::Error;
@@ -161,11 +163,35 @@ impl Repository {
         if let Some(secret) = known(self) {
             return Ok(secret);
         }
-        let header = self.pack_header(pack).await?;
-        let secret = self.open_session_secret(pack, &header)?;
+        let secret = match self.read_session_secret(pack).await {
+            Err(error) if error.class() == Class::Damaged => {
+                self.session_secret_elsewhere(pack, error).await?
+            }
+            other => other?,
+        };
         let mut secrets = self.session_secrets().lock().unwrap_or_else(PoisonError::into_inner);
         secrets.insert(pack.session(), secret.clone());
         Ok(secret)
+    }
+
+    async fn read_session_secret(&self, pack: PackId) -> Result<Secret, Error> {
+        let header = self.pack_header(pack).await?;
+        self.open_session_secret(pack, &header)
+    }
+
+    /// All data packs of a session carry its secret: where one header is damaged, another one helps.
+    async fn session_secret_elsewhere(&self, pack: PackId, error: Error) -> Result<Secret, Error> {
+        let prefix = layout::packs_of(pack.session());
+        let others: Vec<_> = self.store().list(&prefix).try_collect().await?;
+        for other in others.iter().filter_map(|object| layout::parse_pack(&object.key)) {
+            if other != pack
+                && let Ok(secret) = self.read_session_secret(other).await
+            {
+                tracing::warn!(%error, "using the session secret of another pack");
+                return Ok(secret);
+            }
+        }
+        Err(error)
     }
 
     /// Opens the session secret in a data pack's header and checks it against the commitment.

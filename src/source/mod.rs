@@ -41,7 +41,16 @@ pub trait Source: Send + Sync + Debug {
     }
 
     /// Begins a cut. `previous` is what the parent snapshot says of the same source.
-    async fn cut(&self, world: &World, previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error>;
+    async fn cut(&self, world: &World, previous: Option<&Previous>) -> Result<Box<dyn Cut>, Error>;
+}
+
+/// What the parent snapshot says of a source.
+#[derive(Clone, Debug)]
+pub struct Previous {
+    /// Its facts, if they are of a kind that this version knows.
+    pub facts: Option<Facts>,
+    /// How many entries it had, the root included.
+    pub entries: u64,
 }
 
 /// A pinned instant of a source; dropped without `finish`, it is abandoned.

@@ -30,7 +30,7 @@ use self::walk::Walk;
 use super::file::{Cutting, Owners, Reading, Root, Steadiness};
 use super::{Cut, CutterChoice, Error, Source};
 use crate::entry::TreePath;
-use crate::facts::Facts;
+use crate::source::Previous;
 use crate::units::{KIB, MIB};
 use crate::world::World;
 
@@ -69,8 +69,6 @@ pub struct DirectoryOptions {
     pub cutter: CutterChoice,
     /// Whether an empty directory is meant, even if it held something before.
     pub allow_empty: bool,
-    /// How many entries the last snapshot of this source has, the root included.
-    pub previous_entries: Option<u64>,
     /// Whether pages of large files are dropped from the cache after reading. Spares the memory
     /// limit of a container, but slows down whoever else reads the same files.
     pub drop_cache: bool,
@@ -91,7 +89,6 @@ impl DirectoryOptions {
             pin: false,
             cutter: CutterChoice::Auto,
             allow_empty: false,
-            previous_entries: None,
             drop_cache: false,
             scratch: None,
         }
@@ -115,7 +112,7 @@ impl DirectorySource {
     }
 
     /// Opens the root and makes sure that there is something to walk. Blocks.
-    fn prepare(&self) -> Result<Walk, Error> {
+    fn prepare(&self, before: Option<u64>) -> Result<Walk, Error> {
         let options = &self.options;
         let unusable = |reason: String| Error::Unusable {
             name: options.name.clone(),
@@ -147,17 +144,17 @@ impl DirectorySource {
             names_bytes: self.names_bytes,
             owners: Arc::new(Owners::default()),
         };
-        if walk.only.is_none() && !options.allow_empty {
-            self.refuse_emptied(&walk.root)?;
+        if let Some(before) = before
+            && walk.only.is_none()
+            && !options.allow_empty
+        {
+            self.refuse_emptied(&walk.root, before)?;
         }
         Ok(walk)
     }
 
     /// A volume that is not mounted looks like an empty directory.
-    fn refuse_emptied(&self, root: &Root) -> Result<(), Error> {
-        let Some(before) = self.options.previous_entries else {
-            return Ok(());
-        };
+    fn refuse_emptied(&self, root: &Root, before: u64) -> Result<(), Error> {
         let io = |errno: rustix::io::Errno| Error::Io {
             name: self.options.name.clone(),
             action: "list",
@@ -198,8 +195,8 @@ impl DirectorySource {
         }
     }
 
-    fn begin(&self) -> Result<Box<dyn Cut>, Error> {
-        let walk = self.prepare()?;
+    fn begin(&self, before: Option<u64>) -> Result<Box<dyn Cut>, Error> {
+        let walk = self.prepare(before)?;
         let reading = self.reading();
         if self.options.pin {
             let pinned = pin::pin(&walk)?;
@@ -221,9 +218,10 @@ impl Source for DirectorySource {
         self.options.path.display().to_string()
     }
 
-    async fn cut(&self, world: &World, _previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error> {
+    async fn cut(&self, world: &World, previous: Option<&Previous>) -> Result<Box<dyn Cut>, Error> {
         let source = self.clone_for_pool();
-        world.cpu.run(move || source.begin()).await
+        let before = previous.map(|previous| previous.entries);
+        world.cpu.run(move || source.begin(before)).await
     }
 }
 

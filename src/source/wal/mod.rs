@@ -28,7 +28,7 @@ pub use self::segments::ClosedRule;
 
 use self::cut::WalCut;
 use self::look::Place;
-use super::{Cut, Error, Source};
+use super::{Cut, Error, Previous, Source};
 use crate::facts::{Epoch, Facts, WalFacts};
 use crate::world::World;
 
@@ -104,8 +104,8 @@ impl Source for WalSource {
         true
     }
 
-    async fn cut(&self, world: &World, previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error> {
-        let previous = match previous {
+    async fn cut(&self, world: &World, previous: Option<&Previous>) -> Result<Box<dyn Cut>, Error> {
+        let previous = match previous.and_then(|previous| previous.facts.as_ref()) {
             Some(Facts::Wal(facts)) => Some(facts.clone()),
             _ => None,
         };

@@ -54,7 +54,8 @@ fn write(place: &Path, names: &[&str]) {
 async fn begin(place: &Path, previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error> {
     let source = WalSource::new(WalOptions::new("wal", place)).unwrap();
     assert!(source.encloses_others());
-    source.cut(&World::still(1), previous).await
+    let previous = previous.map(|facts| Previous { facts: Some(facts.clone()), entries: 2 });
+    source.cut(&World::still(1), previous.as_ref()).await
 }
 
 async fn end(mut cut: Box<dyn Cut>) -> Read {

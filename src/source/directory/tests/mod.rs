@@ -176,9 +176,11 @@ async fn an_emptied_source_is_refused() {
     fs::create_dir(place.path().join("lost+found")).unwrap();
     let begin = async |previous_entries, allow_empty| {
         let mut options = DirectoryOptions::new("test", place.path());
-        options.previous_entries = previous_entries;
         options.allow_empty = allow_empty;
-        cut(&DirectorySource::new(options).unwrap()).await.map(|_| ())
+        let previous: Option<u64> = previous_entries;
+        let previous = previous.map(|entries| Previous { facts: None, entries });
+        let source = DirectorySource::new(options).unwrap();
+        source.cut(&World::still(1), previous.as_ref()).await.map(|_| ())
     };
     assert!(matches!(begin(Some(3), false).await, Err(Error::Emptied { .. })));
     assert!(begin(Some(3), true).await.is_ok());
