@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use backstay::check;
 use backstay::class::Class;
 use backstay::repo::id::RepositoryId;
 use backstay::repo::layout;
@@ -100,22 +101,22 @@ impl Sound {
         });
         store_of(harmed.collect::<Vec<_>>()).await
     }
+}
 
-    /// Whether a restore of a snapshot must find this harm.
-    fn must_be_found(&self, key: &Key, bytes: &Bytes, harm: Harm) -> bool {
-        let Some(id) = layout::parse_pack(key) else {
-            return key.as_str().starts_with(layout::SNAPSHOT);
-        };
-        let trailer = Trailer::parse(id, bytes, bytes.len() as u64).unwrap();
-        let frames_end = trailer.directory_offset_bytes as usize;
-        let head = &bytes[..bytes.len().min(usize::try_from(HEADER_LIMIT_BYTES).unwrap())];
-        let header = Header::parse(repository_id(bytes), id, head).unwrap();
-        let frames = usize::from(header.length_bytes)..frames_end;
-        match harm {
-            Harm::Delete => true,
-            Harm::Truncate(length) => length < frames_end,
-            Harm::Flip { byte, .. } => frames.contains(&byte),
-        }
+/// Whether a restore of a snapshot must find this harm.
+fn must_be_found(key: &Key, bytes: &Bytes, harm: Harm) -> bool {
+    let Some(id) = layout::parse_pack(key) else {
+        return key.as_str().starts_with(layout::SNAPSHOT);
+    };
+    let trailer = Trailer::parse(id, bytes, bytes.len() as u64).unwrap();
+    let frames_end = trailer.directory_offset_bytes as usize;
+    let head = &bytes[..bytes.len().min(usize::try_from(HEADER_LIMIT_BYTES).unwrap())];
+    let header = Header::parse(repository_id(bytes), id, head).unwrap();
+    let frames = usize::from(header.length_bytes)..frames_end;
+    match harm {
+        Harm::Delete => true,
+        Harm::Truncate(length) => length < frames_end,
+        Harm::Flip { byte, .. } => frames.contains(&byte),
     }
 }
 
@@ -253,13 +254,59 @@ async fn look(
         };
         found |= restores_right(&repository, &stored, right, what).await;
     }
-    if sound.must_be_found(key, bytes, harm) {
+    checked(&repository, sound, store, key, harm, found, what).await;
+    if must_be_found(key, bytes, harm) {
         assert!(found, "{what}: nobody noticed");
     }
     if [layout::SESSION, layout::INDEX].iter().any(|prefix| key.as_str().starts_with(prefix)) {
         assert!(!found, "{what}: a restore needs it");
     }
     found
+}
+
+/// `check` finds what a restore finds and more: any change of a byte of a pack or an index table, and
+/// says so with either key. What it cannot miss is what nothing speaks of any more.
+async fn checked(
+    repository: &Repository,
+    sound: &Sound,
+    store: &Arc<dyn Store>,
+    key: &Key,
+    harm: Harm,
+    found: bool,
+    what: &str,
+) {
+    let agent = open(store, 8, &sound.keys.agent).await;
+    let kind = |prefix: &str| key.as_str().starts_with(prefix);
+    let unspoken = kind(layout::SESSION)
+        || harm == Harm::Delete && (kind(layout::SNAPSHOT) || kind(layout::INDEX));
+    let levels = [
+        check::Options { names_only: true, read_data: None },
+        check::Options { names_only: false, read_data: None },
+        check::Options { names_only: false, read_data: Some(check::Share::All) },
+    ];
+    let mut before = 0;
+    for (level, options) in levels.into_iter().enumerate() {
+        for repository in [repository, &agent] {
+            let report = check::run(repository, options, Arc::default()).await.unwrap();
+            let names = |finding: &check::Finding| {
+                finding.object.contains(key.as_str()) || finding.reason.contains(key.as_str())
+            };
+            let named = report.findings.iter().any(names);
+            let what = format!("{what}, level {level}");
+            assert_eq!(report.findings.is_empty(), !named, "{what}: {:?}", report.findings);
+            assert!(usize::from(named) >= before, "{what}: a deeper look sees less");
+            if unspoken {
+                assert!(!named, "{what}");
+            } else if level == 2 {
+                assert!(named, "{what}: check found nothing");
+            }
+            if level == 2 && found && kind(layout::PACK) {
+                let touched = report.findings.iter().flat_map(|f| &f.snapshots).next();
+                assert!(touched.is_some(), "{what}: names no snapshot");
+            }
+            before = before.max(usize::from(named));
+        }
+    }
 }
 
 #[tokio::test]

@@ -139,17 +139,17 @@ impl Inventory {
     }
 
     /// Anything but the root.
-    fn any(&self, index: &Index) -> Option<&Path> {
+    fn any(&self, index: Index) -> Option<&Path> {
         let all = self.directories.iter().skip(1).chain(&self.files).chain(&self.others);
         let all: Vec<&PathBuf> = all.collect();
         (!all.is_empty()).then(|| index.get(&all).as_path())
     }
 
-    fn file(&self, index: &Index) -> Option<&Path> {
+    fn file(&self, index: Index) -> Option<&Path> {
         (!self.files.is_empty()).then(|| index.get(&self.files).as_path())
     }
 
-    fn new_name(&self, parent: &Index, name: u8) -> PathBuf {
+    fn new_name(&self, parent: Index, name: u8) -> PathBuf {
         let name = OsString::from_vec(vec![b'e', b'd', b'a' + name % 26, b'A' + name / 26]);
         parent.get(&self.directories).join(name)
     }
@@ -183,7 +183,7 @@ pub fn apply(root: &Path, edit: &Edit) -> bool {
 
 fn try_apply(root: &Path, edit: &Edit) -> io::Result<bool> {
     let there = Inventory::take(root);
-    let writable = |file: &Index| {
+    let writable = |file: Index| {
         let path = there.file(file);
         path.map(|path| {
             Ok::<_, io::Error>((File::options().write(true).open(path)?, path.metadata()?))
@@ -191,52 +191,55 @@ fn try_apply(root: &Path, edit: &Edit) -> io::Result<bool> {
         .transpose()
     };
     match edit {
-        Edit::Remove(what) => return remove(there.any(what)),
+        Edit::Remove(what) => return remove(there.any(*what)),
         Edit::Add { parent, name, length, seed } => {
-            let path = there.new_name(parent, *name);
+            let path = there.new_name(*parent, *name);
             File::options().write(true).create_new(true).open(&path)?;
             fs::write(path, noise(*seed, *length))?;
         }
-        Edit::MakeDirectory { parent, name } => fs::create_dir(there.new_name(parent, *name))?,
+        Edit::MakeDirectory { parent, name } => fs::create_dir(there.new_name(*parent, *name))?,
         Edit::Rename { from, parent, name } => {
-            let Some(from) = there.any(from) else { return Ok(false) };
-            fs::rename(from, there.new_name(parent, *name))?;
+            let Some(from) = there.any(*from) else { return Ok(false) };
+            fs::rename(from, there.new_name(*parent, *name))?;
         }
         Edit::Overwrite { file, at, length, seed } => {
-            let Some((file, metadata)) = writable(file)? else { return Ok(false) };
-            file.write_all_at(&noise(*seed, *length), place(at, metadata.len()))?;
+            let Some((file, metadata)) = writable(*file)? else { return Ok(false) };
+            file.write_all_at(&noise(*seed, *length), place(*at, metadata.len()))?;
         }
         Edit::Truncate { file, to } => {
-            let Some((file, metadata)) = writable(file)? else { return Ok(false) };
-            file.set_len(place(to, metadata.len()))?;
+            let Some((file, metadata)) = writable(*file)? else { return Ok(false) };
+            file.set_len(place(*to, metadata.len()))?;
         }
         Edit::Append { file, length, seed } => {
-            let Some((file, metadata)) = writable(file)? else { return Ok(false) };
+            let Some((file, metadata)) = writable(*file)? else { return Ok(false) };
             file.write_all_at(&noise(*seed, *length), metadata.len())?;
         }
         Edit::Extend { file, by } => {
-            let Some((file, metadata)) = writable(file)? else { return Ok(false) };
+            let Some((file, metadata)) = writable(*file)? else { return Ok(false) };
             file.set_len(metadata.len() + by)?;
         }
         Edit::Punch { file, at, length } => {
-            let Some((file, metadata)) = writable(file)? else { return Ok(false) };
+            let Some((file, metadata)) = writable(*file)? else { return Ok(false) };
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            fallocate(&file, flags, place(at, metadata.len()), *length)?;
+            fallocate(&file, flags, place(*at, metadata.len()), *length)?;
         }
         Edit::Disguise { file, seed } => {
-            let Some((file, metadata)) = writable(file)? else { return Ok(false) };
-            file.write_all_at(&noise(*seed, metadata.len().min(3_000) as usize), 0)?;
+            let Some((file, metadata)) = writable(*file)? else { return Ok(false) };
+            file.write_all_at(
+                &noise(*seed, usize::try_from(metadata.len()).unwrap().min(3_000)),
+                0,
+            )?;
             // Some systems cannot say the time of a file from before 1970 this way.
             let modified = metadata.modified().unwrap_or(UNIX_EPOCH + Duration::from_nanos(7));
             file.set_times(FileTimes::new().set_modified(modified))?;
         }
-        Edit::Chmod { what, mode } => return chmod(there.any(what), *mode),
+        Edit::Chmod { what, mode } => return chmod(there.any(*what), *mode),
         Edit::Link { file, parent, name } => {
-            let Some(file) = there.file(file) else { return Ok(false) };
-            fs::hard_link(file, there.new_name(parent, *name))?;
+            let Some(file) = there.file(*file) else { return Ok(false) };
+            fs::hard_link(file, there.new_name(*parent, *name))?;
         }
         Edit::Label { what, value } => {
-            let Some(what) = there.any(what) else { return Ok(false) };
+            let Some(what) = there.any(*what) else { return Ok(false) };
             let labelled = what.symlink_metadata()?.is_file() || what.symlink_metadata()?.is_dir();
             if labelled {
                 rustix::fs::lsetxattr(what, "user.label", &[*value], XattrFlags::empty())?;
@@ -248,7 +251,7 @@ fn try_apply(root: &Path, edit: &Edit) -> io::Result<bool> {
 }
 
 /// A byte of a file, its end included.
-fn place(index: &Index, length: u64) -> u64 {
+fn place(index: Index, length: u64) -> u64 {
     index.index(usize::try_from(length).unwrap() + 1) as u64
 }
 

@@ -20,7 +20,7 @@ use backstay::store::{MemoryStore, Store};
 use backstay::world::World;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
-use super::scene::{DATA, init, restore, try_backup, try_open};
+use super::scene::{DATA, init, restore, scratch, try_backup, try_open};
 use crate::support::watched::{Moment, Watched};
 
 const BACKUPS: usize = 50;
@@ -29,7 +29,7 @@ const KEYS: u64 = 3_000;
 const VALUE_BYTES: usize = 200;
 
 fn open_database(path: &Path) -> (Database, Keyspace) {
-    let database = Database::builder(path).worker_threads(1).open().unwrap();
+    let database = Database::builder(path).worker_threads(2).open().unwrap();
     let options = || KeyspaceCreateOptions::default().max_memtable_size(256 * 1024);
     let items = database.keyspace("items", options).unwrap();
     (database, items)
@@ -48,7 +48,7 @@ fn value(number: u64) -> Vec<u8> {
     value
 }
 
-/// Writes until told to stop; publishes what is acknowledged. Returns compactions and tables seen.
+/// Writes until told to stop; publishes what is acknowledged. Returns how often was compacted.
 fn write(path: &Path, acknowledged: &AtomicU64, stop: &AtomicBool) -> usize {
     let (database, items) = open_database(path);
     let mut number = 0;
@@ -87,7 +87,7 @@ struct Taken {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_live_engine_comes_back_with_all_that_was_acknowledged() {
-    let place = tempfile::tempdir().unwrap();
+    let place = scratch();
     let live = place.path().join("live");
     let acknowledged = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
@@ -115,7 +115,7 @@ async fn a_live_engine_comes_back_with_all_that_was_acknowledged() {
                 Ok(())
             }
         };
-        let source = Watched::new(DirectorySource::new(options).unwrap(), ear);
+        let source = Watched::boxed(DirectorySource::new(options).unwrap(), ear);
         let report = try_backup(&repository, &[source]).await.unwrap();
         assert_eq!(report.problems, [], "backup {round}");
         taken.push(Taken {

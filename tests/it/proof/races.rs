@@ -12,8 +12,8 @@ use backstay::repo::Repository;
 use backstay::source::{DirectoryOptions, DirectorySource, Fault, Problem, Source};
 
 use super::scene::{
-    DATA, backup, database, init, noise, open, path, recall, recall_damaged, snapshots, store_of,
-    tick, try_backup,
+    DATA, backup, database, init, noise, open, path, recall, recall_damaged, scratch, snapshots,
+    store_of, tick, try_backup,
 };
 use crate::support::watched::{Moment, Watched};
 
@@ -76,8 +76,8 @@ impl Race {
             (_, Moment::Opening(path)) if path == victim => match self {
                 Self::VanishesBeforeOpening => fs::remove_file(&file).unwrap(),
                 Self::ReplacedBeforeOpening => {
-                    let size = file.metadata().unwrap().len();
-                    fs::write(tree.join("../other"), noise(9, size as usize)).unwrap();
+                    let size = usize::try_from(file.metadata().unwrap().len()).unwrap();
+                    fs::write(tree.join("../other"), noise(9, size)).unwrap();
                     fs::rename(tree.join("../other"), &file).unwrap();
                 }
                 Self::BecomesALinkBeforeOpening => {
@@ -134,7 +134,7 @@ fn make_tree(tree: &Path) {
 
 async fn happens(race: Race, victim: &str, has_parent: bool) {
     let what = format!("{victim} {race:?}, parent {has_parent}");
-    let place = tempfile::tempdir().unwrap();
+    let place = scratch();
     let tree = place.path().join("tree");
     make_tree(&tree);
     let store = store_of([]).await;
@@ -152,7 +152,7 @@ async fn happens(race: Race, victim: &str, has_parent: bool) {
     let source = DirectorySource::new(DirectoryOptions::new(DATA, &tree)).unwrap();
     let raced = {
         let (path, tree) = (path.clone(), tree.clone());
-        Watched::new(source, move |moment| race.at(moment, &path, &tree))
+        Watched::boxed(source, move |moment| race.at(moment, &path, &tree))
     };
     is_partial(&repository, raced, race, &path, &what).await;
 

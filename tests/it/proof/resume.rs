@@ -14,7 +14,7 @@ use backstay::restore;
 use backstay::store::{Counted, Store};
 
 use super::scene::{
-    KeyTexts, backup, database, init, into_directory, noise, open, part, store_of, tick,
+    KeyTexts, backup, database, init, into_directory, noise, open, part, scratch, store_of, tick,
     try_restore,
 };
 use crate::support::hooked::{Hooked, Step};
@@ -90,7 +90,7 @@ impl Stored {
 #[tokio::test]
 async fn an_interrupted_restore_goes_on() {
     let stored = Stored::new().await;
-    let place = tempfile::tempdir().unwrap();
+    let place = scratch();
     let whole = place.path().join("whole");
     let (total_bytes, calls, report) = stored.restore(&whole, usize::MAX, Overwrite::Refuse).await;
     assert_eq!(report.unwrap().unwrap().damage, []);
@@ -119,7 +119,7 @@ async fn an_interrupted_restore_goes_on() {
 #[tokio::test]
 async fn overwriting_does_what_was_asked_for() {
     let stored = Stored::new().await;
-    let place = tempfile::tempdir().unwrap();
+    let place = scratch();
     for overwrite in [Overwrite::Refuse, Overwrite::IfChanged, Overwrite::Always, Overwrite::Never]
     {
         let out = place.path().join(format!("{overwrite:?}"));

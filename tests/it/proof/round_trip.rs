@@ -20,7 +20,8 @@ use std::sync::Arc;
 
 use super::edit::{Edit, apply, edit};
 use super::scene::{
-    self, directory_with, init, job, later, noise, open, recall, restore, restore_part, tick,
+    self, directory_with, init, job, later, noise, open, recall, restore, restore_part, scratch,
+    tick,
 };
 use crate::support::tree::{
     Attributes, Node, Plan, What, assert_same_tree, make_removable, materialise, tree_plan,
@@ -179,7 +180,7 @@ fn on_disk(root: &Path, path: &TreePath) -> PathBuf {
 #[tokio::test]
 async fn a_crowd_comes_back_and_costs_what_changed() {
     const CROWD: u32 = 100_000;
-    let place = tempfile::tempdir().unwrap();
+    let place = scratch();
     let tree = place.path().join("tree");
     let plain = Attributes {
         mode: 0o755,
@@ -248,5 +249,28 @@ async fn a_database_costs_its_changed_pages() {
     }
     let out = place.path().join("out");
     restore(&sides.recovery, snapshots.last().unwrap(), &out).await;
+    assert_same_tree(&tree, &out);
+}
+
+/// Blocks of large attributes count like those of data: they must not hide a hole.
+#[tokio::test]
+async fn a_hole_beside_large_attributes_comes_back() {
+    let place = tempfile::tempdir().unwrap();
+    let tree = place.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    for (name, bytes) in [("empty", 944), ("tail", 6_000)] {
+        let file = File::create(tree.join(name)).unwrap();
+        file.write_all_at(&noise(1, bytes - 944), 0).unwrap();
+        file.set_len(u64::try_from(bytes).unwrap() + 4_096).unwrap();
+        let label = [7; 600];
+        rustix::fs::fsetxattr(&file, "user.label", &label, rustix::fs::XattrFlags::empty())
+            .unwrap();
+    }
+    let auto = CutterChoice::Auto;
+    let sides =
+        Sides::new(How { cutter: auto, read_all: false, threads: false, young: false }).await;
+    let snapshot = sides.backup(&tree).await.snapshot;
+    let out = place.path().join("out");
+    restore(&sides.recovery, &snapshot, &out).await;
     assert_same_tree(&tree, &out);
 }

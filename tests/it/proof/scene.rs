@@ -50,6 +50,16 @@ pub fn tick() {
     }
 }
 
+/// A directory that goes away with its handle, in memory where the system has room for files there:
+/// what is proven needs no disk, and durable writes to one take their time.
+pub fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        return tempfile::tempdir_in(memory).unwrap();
+    }
+    tempfile::tempdir().unwrap()
+}
+
 /// The keys of a repository, as texts.
 #[derive(Clone, Debug)]
 pub struct KeyTexts {
@@ -112,7 +122,7 @@ pub async fn backup(repository: &Repository, path: &Path) -> backup::Report {
 /// What of a snapshot: a path of the source [`DATA`].
 pub fn part(path: &TreePath) -> restore::Options {
     let selection = restore::Selection { source: Some(DATA.into()), path: path.clone() };
-    restore::Options { selection, delete: false }
+    restore::Options { selection, ..Default::default() }
 }
 
 /// Restores into `destination` with its report.

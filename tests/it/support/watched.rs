@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backstay::entry::{Cutter, Entry, Extent, TreePath, Xattr};
-use backstay::facts::Facts;
-use backstay::source::{Batch, Content, Cut, Error, Files, Problem, Reach, Source};
+use backstay::source::{Batch, Content, Cut, Error, Files, Previous, Problem, Reach, Source};
 use backstay::world::World;
 
 /// Where a backup of the source stands.
@@ -42,7 +41,7 @@ pub struct Watched {
 
 impl Watched {
     /// Tells `ear` the moments of `inner`.
-    pub fn new(
+    pub fn boxed(
         inner: impl Source + 'static,
         ear: impl Fn(&Moment) -> Result<(), Problem> + Send + Sync + 'static,
     ) -> Box<dyn Source> {
@@ -70,7 +69,7 @@ impl Source for Watched {
         self.inner.encloses_others()
     }
 
-    async fn cut(&self, world: &World, previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error> {
+    async fn cut(&self, world: &World, previous: Option<&Previous>) -> Result<Box<dyn Cut>, Error> {
         (self.ear)(&Moment::Cutting).unwrap();
         let cut = self.inner.cut(world, previous).await?;
         (self.ear)(&Moment::Cut).unwrap();
