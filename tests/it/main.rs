@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod destination;
 #[cfg(test)]
-mod hostile;
+mod proof;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
