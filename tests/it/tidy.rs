@@ -28,7 +28,9 @@ fn all_files() -> Vec<SourceFile> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     let mut directories: Vec<PathBuf> =
-        ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"].map(|name| root.join(name)).into();
+        ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"]
+            .map(|name| root.join(name))
+            .into();
     while let Some(directory) = directories.pop() {
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
