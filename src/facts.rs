@@ -48,3 +48,15 @@ pub enum Facts {
     /// Closed WAL segments.
     Wal(WalFacts),
 }
+
+impl SegmentNaming {
+    /// The number of the segment that a file of this name is; `None` for any other file.
+    pub fn number(&self, name: &[u8]) -> Option<u64> {
+        let digits = name.strip_prefix(self.prefix.as_bytes())?;
+        let digits = digits.strip_suffix(self.suffix.as_bytes())?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        let plain =
+            !digits.is_empty() && digits.chars().all(|c| c.is_digit(self.radix.clamp(2, 36)));
+        if plain { u64::from_str_radix(digits, self.radix.clamp(2, 36)).ok() } else { None }
+    }
+}

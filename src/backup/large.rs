@@ -70,7 +70,8 @@ impl Reading {
 
     /// Reads and cuts the next piece; an empty one ends the file. Blocks.
     fn next(&mut self) -> Result<Piece, Problem> {
-        let mut bytes = Vec::with_capacity(self.capacity_bytes);
+        // Room for the seal's tag, so that sealing in place never moves the buffer.
+        let mut bytes = Vec::with_capacity(self.capacity_bytes + 64);
         bytes.append(&mut self.carry);
         self.fill(&mut bytes)?;
         let ended = self.runs.is_empty();
@@ -79,16 +80,23 @@ impl Reading {
         while let Some(rest) = bytes.get(cut..).filter(|rest| !rest.is_empty()) {
             let length = match self.chunker {
                 None => rest.len(),
-                Some(chunker) if ended || rest.len() >= chunker.longest_bytes() => {
-                    chunker.cut(&self.gear, rest)
-                }
-                Some(_) => break,
+                Some(chunker) => chunker.cut(&self.gear, rest),
             };
+            // A cut before the end is where it would be with more data too; at the end only the
+            // longest chunk is.
+            let decided = length < rest.len() || self.is_longest(length);
+            if !decided && !ended {
+                break;
+            }
             cut += length;
             lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
         }
         self.carry = bytes.split_off(cut);
         Ok(Piece { bytes, lengths })
+    }
+
+    fn is_longest(&self, length: usize) -> bool {
+        self.chunker.is_none_or(|chunker| length >= chunker.longest_bytes())
     }
 
     fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<(), Problem> {

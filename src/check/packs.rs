@@ -150,7 +150,7 @@ fn judge(
     for listed in frames {
         let place = listed.place;
         let range = to_usize(place.offset_bytes.into())..to_usize(place.end_bytes());
-        let stored = pack.get(range).unwrap_or_default().to_vec();
+        let stored = pack.get(range).unwrap_or_default();
         let sound = opener.open(&place, stored).is_ok_and(|plain| {
             let frame = Frame::stored(place);
             let mut offset_bytes = 0;

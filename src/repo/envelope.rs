@@ -1,9 +1,10 @@
-//! The `age` envelope: what seals session secrets and the key bundle. The only home of the age crate.
+//! The `age` envelope: what seals session secrets and the key bundle. This and `keyfile` are the only homes of the age crate.
 //! FORMAT.md §3; the format of the files is age-encryption.org/v1.
 
 use std::io::Read;
 
-use age::secrecy::{ExposeSecret, SecretString};
+use age::secrecy::ExposeSecret;
+pub use age::secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::repo::error::Error;

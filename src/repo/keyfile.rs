@@ -1,6 +1,6 @@
 //! Key files: what `--key-file` and `BACKSTAY_PASSPHRASE` can be, read and written. FORMAT.md §3.
 
-use age::secrecy::SecretString;
+use crate::repo::envelope::SecretString;
 use data_encoding::BASE64URL_NOPAD;
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, Zeroizing};

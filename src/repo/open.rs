@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use age::secrecy::SecretString;
+use crate::repo::envelope::SecretString;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use zeroize::Zeroizing;

@@ -70,7 +70,7 @@ pub struct PackOpener {
 
 impl PackOpener {
     /// Opens, decodes and returns a frame's plaintext. Keeps a core busy: call it on the CPU pool.
-    pub fn open(&self, place: &Place, mut stored: Vec<u8>) -> Result<Vec<u8>, Error> {
+    pub fn open(&self, place: &Place, stored: &[u8]) -> Result<Vec<u8>, Error> {
         let damaged = |what: &str| {
             Error::damaged(
                 layout::pack(place.pack),
@@ -78,16 +78,13 @@ impl PackOpener {
             )
         };
         let aad = frame_aad(self.repository.id(), place);
-        let length = self
-            .sealer
-            .open(numbered_nonce(place.offset_bytes), &aad, &mut stored)
-            .map_err(|_| damaged("a seal is broken"))?
-            .len();
-        stored.truncate(length);
+        let nonce = numbered_nonce(place.offset_bytes);
+        let payload =
+            self.sealer.open_copy(nonce, &aad, stored).map_err(|_| damaged("a seal is broken"))?;
         if place.stored_bytes == place.plain_bytes + SEAL_BYTES {
-            return Ok(stored);
+            return Ok(payload);
         }
-        codec::decompress(&stored, to_usize(place.plain_bytes.into()))
+        codec::decompress(&payload, to_usize(place.plain_bytes.into()))
             .ok_or_else(|| damaged("a frame does not decompress"))
     }
 }
@@ -222,7 +219,7 @@ impl Repository {
         let opener = self.metadata_opener(place.pack)?;
         let range = u64::from(place.offset_bytes)..place.end_bytes();
         let stored: Bytes = self.store().get_range(&layout::pack(place.pack), range).await?;
-        let opening = move || opener.open(&place, stored.into());
+        let opening = move || opener.open(&place, &stored);
         let plain = Arc::new(self.world().cpu.run(opening).await?);
         self.frame_cache().put(&place, &plain);
         Ok(plain)

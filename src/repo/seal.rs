@@ -71,6 +71,25 @@ impl Sealer {
     }
 }
 
+impl Sealer {
+    /// The plaintext, in a buffer of its own.
+    pub fn open_copy(&self, nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Broken> {
+        let length = sealed.len().checked_sub(TAG_BYTES).ok_or(Broken)?;
+        let (ciphertext, tag) = sealed.split_at(length);
+        let mut plaintext = vec![0; length];
+        self.0
+            .open_separate_gather(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(aad),
+                ciphertext,
+                tag,
+                &mut plaintext,
+            )
+            .map_err(|_| Broken)?;
+        Ok(plaintext)
+    }
+}
+
 /// Kinds of objects that share the form of §4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sealed {

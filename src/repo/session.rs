@@ -237,3 +237,30 @@ async fn newest_valid(
     }
     Ok(None)
 }
+
+impl Repository {
+    /// Snapshots of the same job that came after `snapshot` and are valid, in their order. Costs a
+    /// LIST, and a GET per snapshot.
+    pub async fn later_snapshots(&self, snapshot: &Snapshot) -> Result<Vec<Snapshot>, Error> {
+        let head = read_checkpoint(self, newest_checkpoint(self).await?).await?;
+        let prefix = layout::snapshots_of(self.secrets().oldest().lane(&snapshot.job));
+        let mut listing = self.store().list(&prefix);
+        let mut later = Vec::new();
+        while let Some(object) = listing.try_next().await? {
+            let Some(place) = Place::parse(&object.key) else {
+                continue;
+            };
+            if place.session == snapshot.id {
+                break;
+            }
+            if head.is_valid(place.session, place.checkpoint)
+                && let Register::Snapshot(found) = read_register(self, &place).await?
+            {
+                later.push(*found);
+            }
+        }
+        // The listing has the newest first.
+        later.reverse();
+        Ok(later)
+    }
+}

@@ -24,7 +24,7 @@ const GAP_BYTES: u64 = 256 * KIB as u64;
 /// Longest GET, unless a single frame is longer.
 const GET_BYTES: u64 = 8 * MIB as u64;
 /// Stored and plain bytes that may be in memory at a time.
-const MEMORY_KIB: usize = 48 * 1024;
+const MEMORY_KIB: usize = 28 * 1024;
 /// Plain bytes of frames that are gathered before fetching begins.
 const WINDOW_BYTES: u64 = 64 * MIB as u64;
 /// And pieces, which take memory too.
@@ -255,7 +255,7 @@ async fn fetch(shared: &Arc<Shared>, run: Run) -> Result<(), Error> {
         let opener = opener.clone();
         async move {
             let cpu = shared.repository.world().cpu.clone();
-            cpu.run(move || write_frame(&shared, &opener, frame, stored.into())).await
+            cpu.run(move || write_frame(&shared, &opener, frame, &stored)).await
         }
     });
     futures::future::try_join_all(jobs).await?;
@@ -272,7 +272,7 @@ fn write_frame(
     shared: &Shared,
     opener: &PackOpener,
     frame: FrameWork,
-    stored: Vec<u8>,
+    stored: &[u8],
 ) -> Result<(), Error> {
     let plain = match opener.open(&frame.place, stored) {
         Ok(plain) => plain,

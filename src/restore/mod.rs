@@ -10,6 +10,7 @@ mod fetch;
 mod file;
 mod layout;
 mod pass;
+mod wal;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::destination::{self, Destination, Shortfall};
 use crate::entry::TreePath;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::{self, Repository};
+
+pub use wal::{RestoredWal, WalOptions};
 
 /// What to restore of a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +43,8 @@ pub struct Options {
     pub selection: Selection,
     /// Remove what the snapshot does not have.
     pub delete: bool,
+    /// How WAL sources are restored.
+    pub wal: WalOptions,
 }
 
 /// Counters of a run, for people who watch and for the report.
@@ -97,6 +102,8 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// Entries that the snapshot itself has only in part: not stored, or changed while read.
     pub incomplete: Vec<TreePath>,
+    /// What of each WAL was restored.
+    pub wal: Vec<RestoredWal>,
     /// What the destination could not take.
     pub shortfalls: Vec<Shortfall>,
 }
@@ -167,7 +174,15 @@ pub async fn run(
     if !repository.reads_content() {
         return Err(repo::Error::AgentKey.into());
     }
-    let sources = selected(snapshot, &options.selection)?;
+    let mut sources = selected(snapshot, &options.selection)?;
+    wal::check(snapshot, &sources, &options.wal)?;
+    // Segments are placed after the directory that they are replayed into.
+    sources.sort_by_key(|(source, _)| wal::wal_facts(source).is_some());
+    let later = if options.wal.with_later_segments {
+        repository.later_snapshots(snapshot).await?
+    } else {
+        Vec::new()
+    };
     blocking(repository, &destination, |destination| destination.begin()).await?;
     let (damage, mut damaged) = mpsc::unbounded_channel();
     let mut report = Report::default();
@@ -180,11 +195,15 @@ pub async fn run(
             destination: &destination,
             delete: options.delete,
             report: &mut report,
+            wal: &options.wal,
             links: Vec::new(),
             first_names: std::collections::HashMap::new(),
             directories: Vec::new(),
+            numbers: BTreeSet::new(),
+            root_entry: None,
+            extra_names: options.delete.then(Names::new),
         };
-        pass.contents(snapshot, Arc::clone(&progress), damage.clone()).await?;
+        pass.contents(snapshot, &later, Arc::clone(&progress), damage.clone()).await?;
         while let Ok(damage) = damaged.try_recv() {
             pass.report.damage.push(damage);
         }

@@ -1,6 +1,6 @@
 //! The two passes over a source's tree.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use crate::restore::existing::{clear, missing};
 use crate::restore::fetch::{Fetcher, finish_pieces, is_damage};
 use crate::restore::file::RestoredFile;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
+use crate::restore::wal::{RestoredWal, WalOptions, gaps, is_wanted, wal_facts};
 use crate::restore::{Damage, Error, Names, Progress, Report, blocking};
 use crate::units::to_u64;
 
@@ -30,6 +31,7 @@ pub(super) struct Pass<'a> {
     pub(super) path: &'a TreePath,
     pub(super) destination: &'a Arc<dyn Destination>,
     pub(super) delete: bool,
+    pub(super) wal: &'a WalOptions,
     pub(super) report: &'a mut Report,
     /// Further names of files, to be made last.
     pub(super) links: Vec<(Entry, TreePath)>,
@@ -37,6 +39,12 @@ pub(super) struct Pass<'a> {
     pub(super) first_names: HashMap<(u64, u64), TreePath>,
     /// Directories from the root to the entry before.
     pub(super) directories: Vec<TreePath>,
+    /// Segments of a WAL source, by their numbers.
+    pub(super) numbers: BTreeSet<u64>,
+    /// The root of what is restored.
+    pub(super) root_entry: Option<Entry>,
+    /// Names in the root that the snapshot does not have and that stay when others are deleted.
+    pub(super) extra_names: Option<Names>,
 }
 
 /// Walks the entries of a subtree, leaf by leaf.
@@ -92,17 +100,24 @@ impl Pass<'_> {
     pub(super) async fn contents(
         &mut self,
         snapshot: &Snapshot,
+        later: &[Snapshot],
         progress: Arc<Progress>,
         damage: mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
         let destination = Arc::clone(self.destination);
         let mut fetcher = Fetcher::new(self.repository, destination, progress, damage.clone());
         let mut subtree = Subtree::open(self).await?;
+        let facts = wal_facts(self.source);
         let mut found = false;
         while let Some(entries) = subtree.next(self.repository).await? {
             for stored in entries {
                 found = true;
                 self.check_parent(&stored.entry)?;
+                if let Some(facts) = &facts
+                    && !is_wanted(facts, self.wal, &stored.entry, &mut self.numbers)
+                {
+                    continue;
+                }
                 self.report.entries += 1;
                 self.entry(&mut fetcher, stored, &damage).await?;
             }
@@ -114,7 +129,23 @@ impl Pass<'_> {
                 reason: format!("backstay ls shows what source {} has", self.source.name),
             });
         }
+        let count = match &facts {
+            Some(facts) => self.later(&mut fetcher, &damage, facts, later).await?,
+            None => 0,
+        };
         self.report.fetched_bytes += fetcher.finish().await?;
+        if let Some(facts) = facts {
+            self.report.wal.push(RestoredWal {
+                source: self.source.name.clone(),
+                first: self.numbers.first().copied(),
+                last: self.numbers.last().copied(),
+                later: count,
+                gaps: gaps(&self.numbers),
+            });
+            if !self.wal.keep_epoch && self.path.is_root() {
+                self.begin_epoch(&facts).await?;
+            }
+        }
         Ok(())
     }
 
@@ -137,7 +168,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    async fn entry(
+    pub(super) async fn entry(
         &mut self,
         fetcher: &mut Fetcher,
         stored: StoredEntry,
@@ -148,6 +179,9 @@ impl Pass<'_> {
         stored.entry.path = self.place(&original, stored.entry.is_directory());
         if stored.fidelity != Fidelity::Exact {
             self.report.incomplete.push(original);
+        }
+        if stored.entry.path == self.prefix {
+            self.root_entry = Some(stored.entry.clone());
         }
         match stored.entry.kind {
             Kind::Directory => self.directory(stored.entry).await,
@@ -355,8 +389,10 @@ impl Pass<'_> {
                     names.insert(place.name().to_vec());
                 }
                 if is_directory {
+                    let is_top = place == self.prefix;
+                    let names = if is_top { self.extra_names.take() } else { None };
                     let entry = Entry { path: place, ..stored.entry };
-                    open.push((entry, Names::new()));
+                    open.push((entry, names.unwrap_or_default()));
                 }
             }
             self.close(closed).await?;

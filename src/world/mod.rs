@@ -7,7 +7,7 @@ mod random;
 
 use std::sync::Arc;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use cpu::Cpu;
 pub use random::{Random, SeededRandom, SystemRandom};
 

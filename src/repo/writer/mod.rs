@@ -45,13 +45,13 @@ const SEAL_SPARE_BYTES: usize = 16;
 pub struct WriterOptions {
     /// How hard to compress.
     pub compression: Compression,
-    /// Bytes of buffers and packs in memory at a time; at least 64 MiB.
+    /// Bytes of buffers and packs in memory at a time; at least 56 MiB.
     pub memory_bytes: usize,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { compression: Compression::default(), memory_bytes: 64 * MIB }
+        Self { compression: Compression::default(), memory_bytes: 56 * MIB }
     }
 }
 
@@ -126,7 +126,7 @@ impl Writer {
         let secret = Secret(repository.world().random.array());
         let recipient = std::slice::from_ref(repository.recipient());
         let sealed_secret = envelope::seal(recipient, &secret.0)?;
-        let budget_kib = u32::try_from(options.memory_bytes.max(64 * MIB) / KIB).unwrap_or(1 << 20);
+        let budget_kib = u32::try_from(options.memory_bytes.max(56 * MIB) / KIB).unwrap_or(1 << 20);
         Ok(Arc::new(Self {
             gear: Arc::new(Gear::new(repository.secrets().newest().gear_table())),
             repository: repository.clone(),
