@@ -89,7 +89,7 @@ pub const ALL: &[Target] = &[
     target("key_bundle", keys::key_bundle, seeds::key_bundle),
     target("agent_key", keys::agent_key, seeds::agent_key),
     target("key_file", keys::key_file, seeds::key_file),
-    target("envelope", keys::envelope, seeds::envelope),
+    Target { mutations: 10_000, ..target("envelope", keys::envelope, seeds::envelope) },
     Target {
         mutations: 200,
         // scrypt with the work factor by which the age crate measures the machine: 2^10 KiB.
