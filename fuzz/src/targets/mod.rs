@@ -61,6 +61,12 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>)
     }
 }
 
+/// Texts and age files, whose readers keep buffers of their own.
+const fn buffered(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
+    Target { base_bytes: 256 * KIB, ..target(name, run, seeds) }
+}
+
+/// Nodes of trees, whose entries share the first bytes of their paths.
 const fn node(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
     Target { spells_paths: true, mutations: 3 * MANY, ..target(name, run, seeds) }
 }
@@ -78,18 +84,18 @@ pub const ALL: &[Target] = &[
     target("pack_directory", pack::directory, seeds::pack_directory),
     target("index_header", index::header, seeds::index_header),
     target("index_page", index::page, seeds::index_page),
-    target("config", keys::config, seeds::config),
-    target("config_object", keys::config_object, seeds::config_object),
+    buffered("config", keys::config, seeds::config),
+    buffered("config_object", keys::config_object, seeds::config_object),
     target("sealed_object", records::sealed_object, seeds::sealed_object),
     target("snapshot", records::snapshot, seeds::snapshot),
     target("session", records::session, seeds::session),
     target("abort_record", records::abort_record, seeds::abort_record),
     target("checkpoint", records::checkpoint, seeds::checkpoint),
     target("chunk_reference", records::chunk_reference, seeds::chunk_reference),
-    target("key_bundle", keys::key_bundle, seeds::key_bundle),
-    target("agent_key", keys::agent_key, seeds::agent_key),
-    target("key_file", keys::key_file, seeds::key_file),
-    Target { mutations: 10_000, ..target("envelope", keys::envelope, seeds::envelope) },
+    buffered("key_bundle", keys::key_bundle, seeds::key_bundle),
+    buffered("agent_key", keys::agent_key, seeds::agent_key),
+    buffered("key_file", keys::key_file, seeds::key_file),
+    Target { mutations: 10_000, ..buffered("envelope", keys::envelope, seeds::envelope) },
     Target {
         mutations: 200,
         // scrypt with the work factor by which the age crate measures the machine: 2^10 KiB.
@@ -102,7 +108,7 @@ pub const ALL: &[Target] = &[
     target("segment_pattern", names::segment_pattern, seeds::segment_pattern),
     target("byte_count", values::byte_count, seeds::byte_count),
     target("cutter", values::cutter, seeds::cutter),
-    target("policy", values::policy, seeds::policy),
+    buffered("policy", values::policy, seeds::policy),
     // A frame's plaintext is claimed before it is there: FORMAT.md §14 has the limit.
     Target { base_bytes: 18 * MIB, ..target("decompress", values::decompress, seeds::decompress) },
 ];
