@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod destination;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod proof;
 #[cfg(test)]
 mod store;

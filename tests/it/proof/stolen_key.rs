@@ -172,7 +172,7 @@ async fn no_key_that_follows_from_an_agent_key_opens_a_data_frame() {
         let secret = owner.open_session_secret(pack, &header).unwrap();
         assert!(opens(&thief, &data_pack_key(&secret, owner.id(), pack), &frame, &sealed));
         let plain = owner.data_opener(pack).await.unwrap();
-        let plain = plain.open(&frame.place, sealed.to_vec()).unwrap();
+        let plain = plain.open(&frame.place, &sealed).unwrap();
         seen += plain.windows(CONTENT.len()).filter(|part| *part == CONTENT.as_bytes()).count();
     }
     // Once in short, once in noise, once in the pages, many times in the file of the marked name.
