@@ -13,6 +13,8 @@ mod destination;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod support;
