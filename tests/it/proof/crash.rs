@@ -26,6 +26,8 @@ use crate::support::kept::Items;
 enum End {
     /// From the call on, all calls fail.
     Fail,
+    /// The call fails, and only that one.
+    FailOnce,
     /// The process is gone at the call.
     Vanish,
     /// The call is done, but its answer never comes, nor does any later one.
@@ -69,6 +71,10 @@ impl Before {
     async fn interrupted(&self, store: &Arc<dyn Store>, call: usize, end: End) -> bool {
         let script = match end {
             End::Vanish => return self.vanished(store, call).await,
+            End::FailOnce => Script {
+                faults: vec![(call, Fault::Before(Class::Interrupted))],
+                killed_from: None,
+            },
             End::Fail => Script { faults: Vec::new(), killed_from: Some(call) },
             End::LostReply => Script {
                 faults: vec![(call, Fault::After(Class::Interrupted))],
@@ -199,6 +205,11 @@ async fn every_call(end: End) {
 #[tokio::test]
 async fn every_call_may_be_the_last() {
     every_call(End::Fail).await;
+}
+
+#[tokio::test]
+async fn no_failure_is_swallowed() {
+    every_call(End::FailOnce).await;
 }
 
 #[tokio::test]

@@ -102,7 +102,11 @@ impl Sides {
     }
 
     async fn backup(&self, tree: &Path) -> backup::Report {
-        let source = directory_with(tree, |options| options.cutter = self.how.cutter);
+        let source = directory_with(tree, |options| {
+            options.cutter = self.how.cutter;
+            // Edits may well remove everything.
+            options.allow_empty = true;
+        });
         let options = backup::Options { read_all: self.how.read_all, ..job() };
         let report = backup::run(&self.agent, &[source], &options, Arc::default()).await.unwrap();
         assert_eq!(report.problems, []);
