@@ -11,6 +11,8 @@ mod cli;
 #[cfg(test)]
 mod destination;
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod proof;
