@@ -63,6 +63,7 @@ fn found(root: &Path, directory: &Path, rows: &mut BTreeMap<String, String>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn format_1_restores_bit_for_bit() {
     let repository = open("recovery.key").await;
+    let catalog = repository.catalog().await.unwrap();
     for number in [1, 2] {
         let expected = fixture().join(format!("expected-{number}.txt"));
         let expected = std::fs::read_to_string(expected).unwrap();
@@ -71,7 +72,7 @@ async fn format_1_restores_bit_for_bit() {
         let rows = lines.map(|line| line.split_once(' ').unwrap());
         let rows: BTreeMap<String, String> =
             rows.map(|(path, row)| (path.to_owned(), row.to_owned())).collect();
-        let snapshot = repository.find(&Wanted::Id(id.to_owned())).await.unwrap();
+        let snapshot = catalog.find(&Wanted::Id(id.to_owned())).await.unwrap();
         let place = tempfile::tempdir().unwrap();
         let into = Into { path: place.path().join("out"), ..Into::default() };
         let into = Arc::new(DirectoryDestination::new(into));
