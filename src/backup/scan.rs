@@ -97,7 +97,7 @@ impl Parent {
             };
             let reference = child.reference.clone();
             self.cursor.advance();
-            writer.learn(std::iter::once(&reference));
+            writer.learn_nodes(std::iter::once(&reference));
             self.loaded = self.repository.leaf(&reference).await?.into();
             if self.loaded.is_empty() {
                 return Ok(None);
@@ -117,7 +117,7 @@ impl Parent {
         };
         self.cursor.seek(&first.path).await?;
         let child = self.cursor.peek().await?.cloned();
-        writer.learn(self.cursor.take_visited().iter());
+        writer.learn_nodes(self.cursor.take_visited().iter());
         let same = child.filter(|child| {
             child.last_path == last.path
                 && child.fingerprint == fingerprint
