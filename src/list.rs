@@ -58,6 +58,8 @@ pub struct EntriesOptions {
     pub path: TreePath,
     /// Everything below, not only what stands directly in the directory.
     pub recursive: bool,
+    /// The directory itself too.
+    pub with_top: bool,
 }
 
 /// Yields entries one after the other: a tree may have more of them than fit into memory.
@@ -126,7 +128,8 @@ impl<'a> Entries<'a> {
                 // Of several sources the roots are enough.
                 return Ok(Some(Listed { source: walk.source, stored }));
             }
-            if is_top && stored.entry.is_directory() && self.options.source.is_some() {
+            let is_named = self.options.source.is_some() && !self.options.with_top;
+            if is_top && is_named && stored.entry.is_directory() {
                 self.walk = Some(walk);
                 continue;
             }

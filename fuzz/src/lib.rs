@@ -14,7 +14,7 @@ static METER: meter::Meter = meter::Meter;
 /// If a promise of the target is broken.
 pub fn run(target: &targets::Target, bytes: &[u8]) {
     let (peak_bytes, ()) = meter::peak_of(|| (target.run)(bytes));
-    let most_bytes = target.base_bytes + target.bytes_per_byte * bytes.len();
+    let most_bytes = target.grant_bytes(bytes.len());
     assert!(
         peak_bytes <= most_bytes,
         "{} took {peak_bytes} bytes for {} bytes of input, and may take {most_bytes}",

@@ -97,7 +97,7 @@ impl Parent {
             };
             let reference = child.reference.clone();
             self.cursor.advance();
-            writer.learn(std::iter::once(&reference));
+            writer.learn_nodes(std::iter::once(&reference));
             self.loaded = self.repository.leaf(&reference).await?.into();
             if self.loaded.is_empty() {
                 return Ok(None);
@@ -117,7 +117,7 @@ impl Parent {
         };
         self.cursor.seek(&first.path).await?;
         let child = self.cursor.peek().await?.cloned();
-        writer.learn(self.cursor.take_visited().iter());
+        writer.learn_nodes(self.cursor.take_visited().iter());
         let same = child.filter(|child| {
             child.last_path == last.path
                 && child.fingerprint == fingerprint
@@ -257,15 +257,24 @@ impl Scan {
         let (slot, answer) = oneshot::channel();
         let chunks = was.iter().flat_map(|stored| &stored.content.items);
         let ids = chunks.map(|item| item.reference.id).collect();
-        if entry.is_file() {
-            let (new, changed) = (&self.progress.new_files, &self.progress.changed_files);
-            Progress::add(if was.is_none() { new } else { changed }, 1);
-        }
+        self.count(&entry, was.as_ref());
         let request = ReadRequest { entry, parent: was, slot };
         let order = Order::Read(Box::new(request));
         // Nobody takes orders any more only when the run is ending with an error.
         drop(self.orders.send(order).await);
         Ok(DraftEntry::Pending { answer, was: ids })
+    }
+
+    /// Counts a file as new or changed. One that is only read again because its last change is too
+    /// young to be told from a later one is neither.
+    fn count(&self, entry: &Entry, was: Option<&StoredEntry>) {
+        let seen = |e: &Entry| (e.size_bytes, e.modified, e.changed, e.inode);
+        match was {
+            _ if !entry.is_file() => {}
+            None => Progress::add(&self.progress.new_files, 1),
+            Some(was) if seen(&was.entry) == seen(entry) => {}
+            Some(_) => Progress::add(&self.progress.changed_files, 1),
+        }
     }
 
     async fn send(&mut self, draft: Draft) -> Result<(), repo::Error> {

@@ -7,33 +7,41 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::output::{Output, fields};
+use super::output::{Fields, Output, fields};
 use super::progress::Sample;
 use super::show;
 use crate::check::{self, Finding, Options, Progress, Report, Share};
 use crate::units::Bytes;
 
-/// Check that everything is there and is what was written; changes nothing
+/// Check that everything is there and undamaged
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
-    /// Compare names and sizes only; read no tree
+    /// Names and sizes only: read no tree
     #[arg(long, conflicts_with = "read_data")]
     names_only: bool,
-    /// Read packs too: all of them, or a share such as 1/7 (a different seventh each day)
-    #[arg(long, value_name = "PART/PARTS", num_args = 0..=1, require_equals = true,
-          default_missing_value = "1/1", value_parser = share)]
+    /// Read packs too: all of them, or part N of M (--read-data=1/7 on Mondays, 2/7 on Tuesdays …)
+    #[arg(
+        long,
+        value_name = "N/M",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        value_parser = share
+    )]
     read_data: Option<Share>,
 }
 
+/// Understands `all` and `1/7`.
 fn share(text: &str) -> Result<Share, String> {
-    let wrong = || format!("{text:?} is no share: write PART/PARTS, such as 1/7");
-    let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
-    let part: u64 = part.parse().map_err(|_| wrong())?;
-    let parts: u64 = parts.parse().map_err(|_| wrong())?;
-    match (part, parts) {
-        (1, 1) => Ok(Share::All),
-        (part, parts) if part >= 1 && part <= parts => Ok(Share::Part { part, parts }),
-        _ => Err(wrong()),
+    if text == "all" {
+        return Ok(Share::All);
+    }
+    let numbers = text
+        .split_once('/')
+        .and_then(|(part, parts)| Some((part.parse::<u64>().ok()?, parts.parse::<u64>().ok()?)));
+    match numbers {
+        Some((part, parts)) if (1..=parts).contains(&part) => Ok(Share::Part { part, parts }),
+        _ => Err("write a part and how many there are, such as 1/7".to_owned()),
     }
 }
 
@@ -49,13 +57,92 @@ pub(super) async fn run(
     let work = check::run(&repository, options, Arc::clone(&progress));
     let sample =
         || Sample { bytes: progress.bytes(), words: show::count(progress.packs(), "pack") };
-    let report = out.progress().clone().watch(work, None, sample).await;
-    let place = repository.store().place();
-    let report = report.map_err(|error| Failure::from(error).at(Some(&place)))?;
-    let unopened = options.read_data.is_some() && !repository.reads_content();
-    let text = text(&report, &options, unopened);
-    let answer = fields(json!({
-        "repository": place,
+    let report = out.progress().clone().watch(work, None, sample).await?;
+    let failure = report.findings.first().map(|first| {
+        let what = show::count(report.findings.len() as u64, "object");
+        let touched = match first.files.first() {
+            Some(file) => format!(", which touches {}", show::text(file)),
+            None => String::new(),
+        };
+        Failure::new(
+            Exit::Integrity,
+            format!(
+                "{what} damaged, first {}: {}{touched}; back up again what still exists, and \
+                 restore the rest from elsewhere",
+                first.object, first.reason
+            ),
+        )
+    });
+    out.answer(&text(&report, repository.reads_content()), answer(&report), failure)
+}
+
+fn text(report: &Report, reads_content: bool) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{}, {} ({}), {} in {}",
+        show::count(report.snapshots, "snapshot"),
+        show::count(report.packs, "pack"),
+        Bytes(report.pack_bytes),
+        show::count(report.entries, "entry"),
+        show::count(report.nodes, "node")
+    );
+    if report.packs_read > 0 {
+        let hint = if reads_content { "" } else { "; the recovery key opens the others too" };
+        let _ = writeln!(
+            text,
+            "read {} ({}) and compared their hashes, opened {} and compared every chunk{hint}",
+            show::count(report.packs_read, "pack"),
+            Bytes(report.read_bytes),
+            report.packs_opened
+        );
+    }
+    if report.unused_packs > 0 {
+        let packs = show::count(report.unused_packs, "pack");
+        let _ = writeln!(text, "{packs} ({}) that no snapshot needs", Bytes(report.unused_bytes));
+    }
+    if !report.strangers.is_empty() {
+        let objects = show::count(report.strangers.len() as u64, "object");
+        let _ = writeln!(text, "{objects} that Backstay did not make:");
+        text.push_str(&show::first_lines(report.strangers.iter().map(|name| show::text(name))));
+    }
+    for finding in &report.findings {
+        text.push_str(&finding_text(finding));
+    }
+    if report.findings.is_empty() {
+        text.push_str("no damage found\n");
+    }
+    text
+}
+
+fn finding_text(finding: &Finding) -> String {
+    let mut text = format!("DAMAGED {}: {}\n", finding.object, show::text(&finding.reason));
+    if !finding.snapshots.is_empty() {
+        let ids: Vec<&str> = finding.snapshots.iter().map(String::as_str).collect();
+        let _ = writeln!(text, "  snapshots {}", ids.join(", "));
+    }
+    for file in &finding.files {
+        let _ = writeln!(text, "  {}", show::text(file));
+    }
+    let hidden = finding.file_count.saturating_sub(finding.files.len() as u64);
+    if hidden > 0 {
+        let _ = writeln!(text, "  … and {hidden} more");
+    }
+    text
+}
+
+fn answer(report: &Report) -> Fields {
+    let finding = |finding: &Finding| -> Value {
+        json!({
+            "object": finding.object,
+            "reason": finding.reason,
+            "snapshots": finding.snapshots,
+            "files": finding.files,
+            "file_count": finding.file_count,
+        })
+    };
+    fields(json!({
         "snapshots": report.snapshots,
         "packs": report.packs,
         "pack_bytes": report.pack_bytes,
@@ -64,86 +151,23 @@ pub(super) async fn run(
         "packs_opened": report.packs_opened,
         "nodes": report.nodes,
         "entries": report.entries,
+        "strangers": report.strangers,
         "unused_packs": report.unused_packs,
         "unused_bytes": report.unused_bytes,
-        "strangers": report.strangers,
-        "findings": report.findings.iter().map(row).collect::<Vec<_>>(),
-    }));
-    out.answer(&text, answer, failure(&report))
+        "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
+    }))
 }
 
-fn row(finding: &Finding) -> Value {
-    json!({
-        "object": finding.object,
-        "reason": finding.reason,
-        "snapshots": finding.snapshots,
-        "files": finding.files,
-        "file_count": finding.file_count,
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn failure(report: &Report) -> Option<Failure> {
-    let first = report.findings.first()?;
-    let count = show::count(report.findings.len() as u64, "damaged object");
-    let message = format!(
-        "{count}, first {}: {}; restore what is not touched, and back up again: what sources still \
-         have is stored anew",
-        first.object, first.reason
-    );
-    Some(Failure::new(Exit::Integrity, message))
-}
-
-fn text(report: &Report, options: &Options, unopened: bool) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{}, {} ({})",
-        show::count(report.snapshots, "snapshot"),
-        show::count(report.packs, "pack"),
-        Bytes(report.pack_bytes)
-    );
-    if !options.names_only {
-        let _ = writeln!(
-            text,
-            "read {} of trees with {}; {} not referred to ({})",
-            show::count(report.nodes, "node"),
-            show::count(report.entries, "entry"),
-            show::count(report.unused_packs, "pack"),
-            Bytes(report.unused_bytes)
-        );
-    }
-    if options.read_data.is_some() {
-        let _ = writeln!(
-            text,
-            "read {} ({}), opened {}",
-            show::count(report.packs_read, "pack"),
-            Bytes(report.read_bytes),
-            report.packs_opened
-        );
-    }
-    if unopened {
-        text.push_str(
-            "an agent key does not open data packs: their hashes were checked, their chunks only \
-             with the recovery key\n",
-        );
-    }
-    for stranger in &report.strangers {
-        let _ = writeln!(text, "not ours: {}", show::text(stranger));
-    }
-    for finding in &report.findings {
-        let _ = writeln!(text, "damaged: {}: {}", finding.object, show::text(&finding.reason));
-        for file in &finding.files {
-            let _ = writeln!(text, "  touches {}", show::text(file));
+    #[test]
+    fn shares() {
+        assert_eq!(share("all"), Ok(Share::All));
+        assert_eq!(share("2/7"), Ok(Share::Part { part: 2, parts: 7 }));
+        for text in ["0/7", "8/7", "1/0", "x", "1/", "/1"] {
+            assert!(share(text).is_err(), "{text}");
         }
-        show::more(&mut text, usize_of(finding.file_count).saturating_sub(finding.files.len()));
     }
-    if report.findings.is_empty() {
-        text.push_str("no damage found\n");
-    }
-    text
-}
-
-fn usize_of(count: u64) -> usize {
-    crate::units::to_usize(count)
 }

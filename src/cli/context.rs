@@ -8,12 +8,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::repo::envelope::SecretString;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::logging::{LogFormat, LogLevel};
 use crate::repo::Repository;
+use crate::repo::envelope::SecretString;
 use crate::repo::keyfile::Unlock;
 use crate::store::{self, Counted, Store};
 use crate::world::World;
@@ -158,16 +158,6 @@ impl Context {
     }
 }
 
-/// The passphrase that shall open everything from now on.
-pub(super) fn new_passphrase() -> Result<SecretString, Failure> {
-    let Some(file) = variable("BACKSTAY_NEW_PASSPHRASE_FILE").map(PathBuf::from) else {
-        return Err(Failure::usage(
-            "no new passphrase was given: put it into a file named by BACKSTAY_NEW_PASSPHRASE_FILE",
-        ));
-    };
-    passphrase_in(&file)
-}
-
 fn repository_variable() -> Result<String, Failure> {
     let Some(url) = variable("BACKSTAY_REPOSITORY") else {
         return Err(Failure::usage(
@@ -179,33 +169,39 @@ fn repository_variable() -> Result<String, Failure> {
 
 /// The passphrase from the environment, if there is one.
 pub(super) fn passphrase() -> Result<Option<SecretString>, Failure> {
-    let direct = variable("BACKSTAY_PASSPHRASE");
-    let file = variable("BACKSTAY_PASSPHRASE_FILE").map(PathBuf::from);
-    match (direct, file) {
-        (Some(_), Some(_)) => Err(Failure::usage(
-            "BACKSTAY_PASSPHRASE and BACKSTAY_PASSPHRASE_FILE are both set: set one of them",
-        )),
-        (Some(text), None) => match text.into_string() {
-            Ok(text) => Ok(Some(SecretString::from(text))),
-            Err(_) => Err(Failure::usage("BACKSTAY_PASSPHRASE is not UTF-8")),
-        },
-        (None, Some(file)) => passphrase_in(&file).map(Some),
-        (None, None) => Ok(None),
-    }
+    passphrase_in("BACKSTAY_PASSPHRASE")
 }
 
-fn passphrase_in(file: &Path) -> Result<SecretString, Failure> {
-    let unusable =
-        |reason: &str| Failure::usage(format!("passphrase file {}: {reason}", file.display()));
-    let bytes = read_secret("passphrase file", file)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8"))?;
-    // An editor ends the line; that is no part of the passphrase.
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    if text.is_empty() {
-        return Err(unusable("it is empty"));
+/// The passphrase in the variable `name`, or in the file that the variable `name` with `_FILE` names.
+pub(super) fn passphrase_in(name: &str) -> Result<Option<SecretString>, Failure> {
+    let direct = variable(name);
+    let file = variable(&format!("{name}_FILE")).map(PathBuf::from);
+    match (direct, file) {
+        (Some(_), Some(_)) => {
+            Err(Failure::usage(format!("{name} and {name}_FILE are both set: set one of them")))
+        }
+        (Some(text), None) => match text.into_string() {
+            Ok(text) => Ok(Some(SecretString::from(text))),
+            Err(_) => Err(Failure::usage(format!("{name} is not UTF-8"))),
+        },
+        (None, Some(file)) => {
+            let bytes = read_secret("passphrase file", &file)?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| {
+                Failure::usage(format!("passphrase file {}: it is not UTF-8", file.display()))
+            })?;
+            // An editor ends the line; that is no part of the passphrase.
+            let text = text.strip_suffix('\n').unwrap_or(text);
+            let text = text.strip_suffix('\r').unwrap_or(text);
+            if text.is_empty() {
+                return Err(Failure::usage(format!(
+                    "passphrase file {}: it is empty",
+                    file.display()
+                )));
+            }
+            Ok(Some(SecretString::from(text.to_owned())))
+        }
+        (None, None) => Ok(None),
     }
-    Ok(SecretString::from(text.to_owned()))
 }
 
 /// Reads a small file that must stay secret, and warns where everyone can read it.

@@ -22,7 +22,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::class::Class;
-use crate::{backup, destination, policy, repo, restore, source, store};
+use crate::{backup, demo, destination, policy, repo, restore, source, store};
 
 /// What `--help` says of exit codes.
 pub(super) const HELP: &str = "\
@@ -290,7 +290,7 @@ from_error!(
     source::Error,
     destination::Error,
     policy::Error,
-    crate::demo::Error
+    demo::Error
 );
 
 #[cfg(test)]

@@ -4,14 +4,19 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::context::{Context, passphrase};
+use super::context::{Context, passphrase, passphrase_in};
 use super::failure::Failure;
-use super::init::write_new_key;
+use super::keyfiles::{refuse_existing, write_keys};
 use super::output::{Output, fields};
+use super::show;
 use crate::keys;
+use crate::repo::Repository;
 use crate::repo::envelope::Recipient;
 
-/// List and change who can open the repository
+/// The variable that a new passphrase comes from; the old one may be needed to open.
+const NEW_PASSPHRASE: &str = "BACKSTAY_NEW_PASSPHRASE";
+
+/// Show and change who can open the repository
 #[derive(Debug, clap::Args)]
 pub(super) struct KeyArgs {
     #[command(subcommand)]
@@ -20,99 +25,100 @@ pub(super) struct KeyArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List the ways to open it
+    /// List who can open the repository
     List,
-    /// Let one more recipient (age1… or an SSH public key) read everything, old snapshots included
+    /// Let more recipients open everything, old snapshots included
     Add {
-        /// The recipient
-        recipient: String,
-        /// What to call it
-        #[arg(long, default_value = "added")]
+        /// What to call them
+        #[arg(long, value_name = "NAME")]
         label: String,
+        /// age recipients (age1…) or SSH public keys
+        #[arg(required = true, value_name = "RECIPIENT")]
+        recipients: Vec<String>,
     },
-    /// Draw a new agent key and refuse the old one
-    ///
-    /// What the old key could read before, it still can; what is written after, it cannot.
-    /// Deduplication begins anew: the next backup stores what changed, and page files whole.
-    RotateAgent {
-        /// Where the new agent key goes; never overwritten
-        #[arg(long, value_name = "FILE")]
-        output: PathBuf,
-    },
-    /// Write the agent key to a file again
-    Agent {
-        /// Where it goes; never overwritten
-        #[arg(long, value_name = "FILE")]
-        output: PathBuf,
-    },
-    /// Let a passphrase (`BACKSTAY_NEW_PASSPHRASE_FILE`) open everything, in place of the one before
+    #[command(about = "Let the passphrase in BACKSTAY_NEW_PASSPHRASE(_FILE) open everything, in \
+                       place of the one before")]
     Passphrase,
+    /// Write the agent key to a new file
+    Agent {
+        /// The file; must not exist yet
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// Make a new one, and refuse the old one from now on
+        #[arg(long)]
+        rotate: bool,
+    },
 }
 
-/// Does it.
+/// Shows or changes keys.
 pub(super) async fn run(
     args: &KeyArgs,
     context: &Context,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let repository = context.open().await?;
     match &args.action {
-        Action::List => list(&keys::list(&repository), out),
-        Action::Add { recipient, label } => {
-            let recipients = [Recipient::parse(recipient)?];
-            keys::add_recipients(&repository, label, &recipients).await?;
-            let answer = fields(json!({"added": recipients[0].as_str(), "label": label}));
-            out.summary(&format!("{label} can open everything from now on\n"), answer, None)
-        }
-        Action::RotateAgent { output } => {
-            let passphrase = passphrase()?;
-            let text = keys::rotate_agent_key(&repository, passphrase.as_ref()).await?;
-            written(output, text.as_bytes(), out, "the old agent key is refused from now on")
-        }
-        Action::Agent { output } => {
-            let text = keys::agent_key(&repository);
-            written(output, text.as_bytes(), out, "keep it where the agent runs, and nowhere else")
+        Action::List => list(&context.open().await?, out),
+        Action::Add { label, recipients } => {
+            let parsed: Result<Vec<_>, _> =
+                recipients.iter().map(|text| Recipient::parse(text)).collect();
+            let repository = context.open().await?;
+            keys::add_recipients(&repository, label, &parsed?).await?;
+            let text = format!("{} can open everything now\n", show::text(label));
+            let answer = fields(json!({"action": "add", "label": label, "recipients": recipients}));
+            out.summary(&text, answer, None)
         }
         Action::Passphrase => {
-            let new = super::context::new_passphrase()?;
-            keys::set_passphrase(&repository, &new).await?;
-            let answer = fields(json!({"passphrase": true}));
-            out.summary("the new passphrase opens everything from now on\n", answer, None)
+            let new = passphrase_in(NEW_PASSPHRASE)?.ok_or_else(|| {
+                Failure::usage(format!(
+                    "no new passphrase: set {NEW_PASSPHRASE} or {NEW_PASSPHRASE}_FILE"
+                ))
+            })?;
+            keys::set_passphrase(&context.open().await?, &new).await?;
+            let text = "the new passphrase opens everything now\n";
+            out.summary(text, fields(json!({"action": "passphrase"})), None)
+        }
+        Action::Agent { to, rotate } => {
+            refuse_existing(to)?;
+            let repository = context.open().await?;
+            let text = if *rotate {
+                keys::rotate_agent_key(&repository, passphrase()?.as_ref()).await?
+            } else {
+                keys::agent_key(&repository)
+            };
+            let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let directory = directory.unwrap_or_else(|| std::path::Path::new("."));
+            // If this fails the key is not lost: the recovery key can write it again.
+            write_keys(directory, &[(to, Some(text.as_bytes()))])?;
+            let old = if *rotate { "; the old one is refused from now on" } else { "" };
+            let told = format!("wrote the agent key to {}{old}\n", to.display());
+            let answer = fields(json!({
+                "action": "agent",
+                "agent_key": to.display().to_string(),
+                "rotated": rotate,
+            }));
+            out.summary(&told, answer, None)
         }
     }
 }
 
-fn written(
-    output: &std::path::Path,
-    text: &[u8],
-    out: &mut Output,
-    advice: &str,
-) -> Result<(), Failure> {
-    write_new_key(output, text)?;
-    let answer = fields(json!({"written": output.display().to_string()}));
-    out.summary(&format!("wrote {}; {advice}\n", output.display()), answer, None)
-}
-
-fn list(listing: &keys::Listing, out: &mut Output) -> Result<(), Failure> {
-    let opens = |row: &keys::Row| {
-        if row.recipients.is_empty() {
-            "a passphrase".to_owned()
-        } else {
-            row.recipients.join(", ")
-        }
-    };
-    let rows = listing.rows.iter().map(|row| vec![row.label.clone(), opens(row)]).collect();
-    let mut text = out.table(&["KEY", "OPENS WITH"], rows);
-    text.push_str(&format!(
-        "\nconfig generation {}, {} repository secret(s); sessions are sealed to {}\n",
-        listing.generation, listing.secrets, listing.content_recipient
-    ));
+fn list(repository: &Repository, out: &mut Output) -> Result<(), Failure> {
+    let listing = keys::list(repository);
+    let rows = listing.rows.iter().map(|row| {
+        let who = match row.recipients.as_slice() {
+            [] => "a passphrase".to_owned(),
+            recipients => show::text(&recipients.join(", ")),
+        };
+        vec![show::text(&row.label), who]
+    });
+    let rows = rows.collect();
+    let text = out.table(&["LABEL", "OPENED BY"], rows);
     let keys: Vec<_> = listing
         .rows
         .iter()
         .map(|row| json!({"label": row.label, "recipients": row.recipients}))
         .collect();
     let answer = fields(json!({
+        "action": "list",
         "generation": listing.generation,
         "secrets": listing.secrets,
         "content_recipient": listing.content_recipient,

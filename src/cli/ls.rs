@@ -38,6 +38,7 @@ pub(super) async fn run(args: &LsArgs, context: &Context, out: &mut Output) -> R
         source: selection.source,
         path: selection.path,
         recursive: args.recursive,
+        with_top: false,
     };
     let mut entries = Entries::new(&repository, &snapshot, options)?;
     // The first one is asked for before anything is written: there may be no such path.

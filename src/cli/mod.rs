@@ -15,6 +15,7 @@ mod failure;
 mod find;
 mod init;
 mod key;
+mod keyfiles;
 mod logging;
 mod ls;
 mod output;
@@ -66,8 +67,8 @@ enum Command {
     Diff(diff::DiffArgs),
     Cat(cat::CatArgs),
     Restore(restore::RestoreArgs),
-    Check(check::CheckArgs),
     Stats(stats::StatsArgs),
+    Check(check::CheckArgs),
     Key(key::KeyArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
@@ -86,8 +87,8 @@ impl Command {
             Self::Diff(_) => "diff",
             Self::Cat(_) => "cat",
             Self::Restore(_) => "restore",
-            Self::Check(_) => "check",
             Self::Stats(_) => "stats",
+            Self::Check(_) => "check",
             Self::Key(_) => "key",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
@@ -106,8 +107,8 @@ async fn dispatch(command: &Command, context: &Context, out: &mut Output) -> Res
         Command::Diff(args) => diff::run(args, context, out).await,
         Command::Cat(args) => cat::run(args, context, out).await,
         Command::Restore(args) => restore::run(args, context, out).await,
-        Command::Check(args) => check::run(args, context, out).await,
         Command::Stats(args) => stats::run(args, context, out).await,
+        Command::Check(args) => check::run(args, context, out).await,
         Command::Key(args) => key::run(args, context, out).await,
         Command::Demo(args) => demo::run(args, context, out).await,
         Command::Completions(args) => completions::run(args, out),

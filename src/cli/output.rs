@@ -194,9 +194,18 @@ impl Output {
         self.flush()
     }
 
-    /// Tells a person something beside the answer.
-    pub(super) fn note(&mut self, text: &str) {
+    /// Tells a person at once how things go on.
+    pub(super) fn say(&mut self, line: &str) -> Result<(), Failure> {
         if self.is_quiet || self.is_json {
+            return Ok(());
+        }
+        self.write(format!("{line}\n").as_bytes())?;
+        self.flush()
+    }
+
+    /// Tells a person at a terminal something beside the answer.
+    pub(super) fn note(&mut self, text: &str) {
+        if self.is_quiet || self.is_json || !io::stderr().is_terminal() {
             return;
         }
         // A note that nobody can read is no failure.

@@ -40,18 +40,25 @@ pub(super) struct RestoreArgs {
     /// Give files to accounts by name where this system has it, instead of by number
     #[arg(long)]
     map_names: bool,
-    /// Of a WAL, restore segments up to this number only
-    #[arg(long, value_name = "NUMBER")]
-    until_segment: Option<u64>,
-    /// Of a WAL, go on with segments of later snapshots as far as they follow without a gap
-    #[arg(long)]
-    with_later_segments: bool,
-    /// Of a WAL, leave no marker by which the next backup sees that a new epoch began
-    #[arg(long)]
-    keep_epoch: bool,
+    #[command(flatten)]
+    wal: WalArgs,
     /// Only say what would be written
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What holds for WAL sources only.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct WalArgs {
+    /// Of a WAL, restore segments up to this number
+    #[arg(long, value_name = "NUMBER")]
+    until_segment: Option<u64>,
+    /// Of a WAL, go on with segments of later snapshots, as far as they follow without a gap
+    #[arg(long)]
+    with_later_segments: bool,
+    /// Of a WAL, do not leave the marker by which the next backup sees that a new epoch began
+    #[arg(long)]
+    keep_epoch: bool,
 }
 
 /// When a file that is there already is written over.
@@ -99,9 +106,9 @@ pub(super) async fn run(
         selection: restore::Selection { source: selection.source, path: selection.path },
         delete: args.delete,
         wal: WalOptions {
-            until_segment: args.until_segment,
-            with_later_segments: args.with_later_segments,
-            keep_epoch: args.keep_epoch,
+            until_segment: args.wal.until_segment,
+            with_later_segments: args.wal.with_later_segments,
+            keep_epoch: args.wal.keep_epoch,
         },
     };
     let progress = Arc::new(Progress::default());
@@ -137,11 +144,12 @@ fn lacking(report: &Report) -> Option<Failure> {
         );
         return Some(Failure::new(Exit::Integrity, message));
     }
-    if let Some((source, (from, to))) =
-        report.wal.iter().find_map(|wal| Some((&wal.source, wal.gaps.first()?)))
+    if let Some((log, (gap, _))) = report.wal.iter().find_map(|log| Some((log, log.gaps.first()?)))
     {
+        let source = show::text(&log.source);
         return Some(Failure::partial(format!(
-            "segments {from} to {to} of {source} are missing: a replay ends before them"
+            "WAL {source} lacks segment {gap}: a replay ends before it; an older or newer snapshot \
+             may have it"
         )));
     }
     let first = report.incomplete.first()?;
@@ -178,8 +186,8 @@ fn text(
         show::count(report.skipped, "file"),
         report.removed
     );
-    for wal in &report.wal {
-        let _ = writeln!(text, "{}", segments(wal));
+    for log in &report.wal {
+        let _ = writeln!(text, "{}", wal_line(log));
     }
     let damage = |damage: &Damage| {
         format!("damaged {}: {}", show::path(damage.path.as_bytes()), show::text(&damage.detail))
@@ -203,16 +211,17 @@ fn text(
     text
 }
 
-/// What of a log is back.
-fn segments(wal: &RestoredWal) -> String {
-    let name = &wal.source;
-    match (wal.first, wal.last) {
-        (Some(first), Some(last)) if wal.later > 0 => format!(
-            "{name}: segments {first} to {last}, the last {} from later snapshots",
-            wal.later
-        ),
-        (Some(first), Some(last)) => format!("{name}: segments {first} to {last}"),
-        _ => format!("{name}: no closed segment"),
+fn wal_line(log: &RestoredWal) -> String {
+    let source = show::text(&log.source);
+    match (log.first, log.last) {
+        (Some(first), Some(last)) => {
+            let later = match log.later {
+                0 => String::new(),
+                count => format!(", {count} of them from later snapshots"),
+            };
+            format!("WAL {source}: segments {first} to {last}{later}")
+        }
+        _ => format!("WAL {source}: no closed segment"),
     }
 }
 
@@ -223,23 +232,22 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64, usage: Usage) -
         row.extend(fields(more));
         Value::Object(row)
     };
+    let wal = |log: &RestoredWal| {
+        json!({
+            "source": log.source,
+            "first_segment": log.first,
+            "last_segment": log.last,
+            "later_segments": log.later,
+            "gaps": log.gaps,
+        })
+    };
     let damage = report.damage.iter();
     let damage = damage.map(|d| row(d.path.as_bytes(), json!({"detail": d.detail})));
     let incomplete = report.incomplete.iter().map(|path| row(path.as_bytes(), json!({})));
     let short = report.shortfalls.iter();
     let short = short.map(|s| row(s.path.as_bytes(), json!({"what": s.what, "detail": s.detail})));
-    let wal = |wal: &RestoredWal| {
-        json!({
-            "source": wal.source,
-            "first_segment": wal.first,
-            "last_segment": wal.last,
-            "later_segments": wal.later,
-            "gaps": wal.gaps,
-        })
-    };
     fields(json!({
         "snapshot": snapshot.id.to_string(),
-        "wal": report.wal.iter().map(wal).collect::<Vec<_>>(),
         "entries": report.entries,
         "files": report.files,
         "written_bytes": report.written_bytes,
@@ -248,6 +256,7 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64, usage: Usage) -
         "removed": report.removed,
         "damage": damage.collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
+        "wal": report.wal.iter().map(wal).collect::<Vec<_>>(),
         "shortfall_count": shortfalls,
         "shortfalls": short.collect::<Vec<_>>(),
         "requests": backup::requests(usage),
@@ -262,8 +271,12 @@ async fn dry_run(
     selection: Selection,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let options =
-        EntriesOptions { source: selection.source, path: selection.path, recursive: true };
+    let options = EntriesOptions {
+        source: selection.source,
+        path: selection.path,
+        recursive: true,
+        with_top: true,
+    };
     let mut listing = Entries::new(repository, snapshot, options)?;
     let (mut entries, mut files, mut size_bytes) = (0, 0, 0);
     while let Some(listed) = listing.next().await? {

@@ -31,6 +31,7 @@ spec:
       wal:
         path: engine/wal
         segments: \"{number}.wal\"
+        closed: allButNewest
         directory: engine
 ";
 

@@ -366,10 +366,15 @@ impl Pass<'_> {
     /// The second pass: further names of files, then the attributes of directories, deepest first.
     pub(super) async fn seal(&mut self) -> Result<(), Error> {
         let links = std::mem::take(&mut self.links);
-        let damaged: HashSet<&TreePath> =
-            self.report.damage.iter().map(|damage| &damage.path).collect();
-        let links: Vec<_> =
-            links.into_iter().filter(|(_, first)| !damaged.contains(first)).collect();
+        let damaged: HashSet<TreePath> =
+            self.report.damage.iter().map(|damage| damage.path.clone()).collect();
+        let (lost, links): (Vec<_>, Vec<_>) =
+            links.into_iter().partition(|(_, first)| damaged.contains(first));
+        let named = lost.into_iter().map(|(entry, first)| Damage {
+            path: entry.path,
+            detail: format!("is another name of {first}, which is damaged"),
+        });
+        self.report.damage.extend(named);
         let make = move |destination: &dyn Destination| {
             links.iter().try_for_each(|(entry, first)| destination.link(entry, first))
         };

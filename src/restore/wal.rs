@@ -122,7 +122,7 @@ async fn later_segments(
     until: Option<u64>,
 ) -> Result<Vec<(u64, StoredEntry)>, Error> {
     let mut found: Vec<(u64, StoredEntry)> = Vec::new();
-    let mut next = last + 1;
+    let mut next = last.checked_add(1);
     for snapshot in later {
         let Some(record) = snapshot.source(source) else {
             continue;
@@ -137,17 +137,18 @@ async fn later_segments(
             cursor.advance();
             for stored in repository.leaf(&reference).await? {
                 let number = of_record.naming.number(stored.entry.path.name());
-                if let Some(number) = number.filter(|n| *n >= next && stored.entry.is_file()) {
+                let later = |n: &u64| next.is_some_and(|next| *n >= next);
+                if let Some(number) = number.filter(|n| later(n) && stored.entry.is_file()) {
                     segments.insert(number, stored);
                 }
             }
         }
         for (number, stored) in segments {
-            if number != next || until.is_some_and(|until| number > until) {
+            if Some(number) != next || until.is_some_and(|until| number > until) {
                 break;
             }
             found.push((number, stored));
-            next += 1;
+            next = number.checked_add(1);
         }
     }
     Ok(found)

@@ -7,9 +7,15 @@
 
 // Each is marked as a test so that clippy lets helpers unwrap and panic too.
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod destination;
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -28,21 +28,47 @@ pub struct Target {
     pub mutations: u32,
     /// What a run may allocate at most at any time: so much whatever the input is …
     pub base_bytes: usize,
-    /// … and so many bytes for each byte of it.
+    /// … so many bytes for each byte of it …
     pub bytes_per_byte: usize,
+    /// … and, in nodes, the paths that share their first bytes, spelled out.
+    pub spells_paths: bool,
 }
 
+impl Target {
+    /// What a run on `input_bytes` may allocate at most at any time.
+    pub fn grant_bytes(&self, input_bytes: usize) -> usize {
+        // FORMAT.md §14 has the limit. Half of the input is a path and each sixteenth byte begins
+        // another that shares it, and targets keep two copies to compare them.
+        let spelled = (input_bytes * input_bytes / 32).min(64 * MIB);
+        let paths = if self.spells_paths { 2 * spelled } else { 0 };
+        self.base_bytes + self.bytes_per_byte * input_bytes + paths
+    }
+}
+
+const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-const MANY: u32 = 20_000;
+const MANY: u32 = 50_000;
 
 const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
-    Target { name, run, seeds, mutations: MANY, base_bytes: MIB, bytes_per_byte: 64 }
+    Target {
+        name,
+        run,
+        seeds,
+        mutations: MANY,
+        base_bytes: 32 * KIB,
+        bytes_per_byte: 32,
+        spells_paths: false,
+    }
 }
 
-/// Nodes may spell out paths that they share: FORMAT.md §14 has the limit. Each target keeps two
-/// copies to compare them.
+/// Texts and age files, whose readers keep buffers of their own.
+const fn buffered(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
+    Target { base_bytes: 256 * KIB, ..target(name, run, seeds) }
+}
+
+/// Nodes of trees, whose entries share the first bytes of their paths.
 const fn node(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
-    Target { base_bytes: 4 * 64 * MIB, ..target(name, run, seeds) }
+    Target { spells_paths: true, mutations: 3 * MANY, ..target(name, run, seeds) }
 }
 
 /// All of them.
@@ -52,24 +78,24 @@ pub const ALL: &[Target] = &[
     node("inner", nodes::inner, seeds::inner),
     target("list", nodes::list, seeds::list),
     target("extents", nodes::extents, seeds::extents),
-    target("pages", nodes::pages, seeds::pages),
+    Target { mutations: 3 * MANY, ..target("pages", nodes::pages, seeds::pages) },
     target("pack_header", pack::header, seeds::pack_header),
     target("pack_trailer", pack::trailer, seeds::pack_trailer),
     target("pack_directory", pack::directory, seeds::pack_directory),
     target("index_header", index::header, seeds::index_header),
     target("index_page", index::page, seeds::index_page),
-    target("config", keys::config, seeds::config),
-    target("config_object", keys::config_object, seeds::config_object),
+    buffered("config", keys::config, seeds::config),
+    buffered("config_object", keys::config_object, seeds::config_object),
     target("sealed_object", records::sealed_object, seeds::sealed_object),
     target("snapshot", records::snapshot, seeds::snapshot),
     target("session", records::session, seeds::session),
     target("abort_record", records::abort_record, seeds::abort_record),
     target("checkpoint", records::checkpoint, seeds::checkpoint),
     target("chunk_reference", records::chunk_reference, seeds::chunk_reference),
-    target("key_bundle", keys::key_bundle, seeds::key_bundle),
-    target("agent_key", keys::agent_key, seeds::agent_key),
-    Target { mutations: 1_000, ..target("key_file", keys::key_file, seeds::key_file) },
-    Target { mutations: 1_000, ..target("envelope", keys::envelope, seeds::envelope) },
+    buffered("key_bundle", keys::key_bundle, seeds::key_bundle),
+    buffered("agent_key", keys::agent_key, seeds::agent_key),
+    buffered("key_file", keys::key_file, seeds::key_file),
+    Target { mutations: 10_000, ..buffered("envelope", keys::envelope, seeds::envelope) },
     Target {
         mutations: 200,
         // scrypt with the work factor by which the age crate measures the machine: 2^10 KiB.
@@ -82,7 +108,7 @@ pub const ALL: &[Target] = &[
     target("segment_pattern", names::segment_pattern, seeds::segment_pattern),
     target("byte_count", values::byte_count, seeds::byte_count),
     target("cutter", values::cutter, seeds::cutter),
-    Target { mutations: 1_000, ..target("policy", values::policy, seeds::policy) },
+    buffered("policy", values::policy, seeds::policy),
     // A frame's plaintext is claimed before it is there: FORMAT.md §14 has the limit.
     Target { base_bytes: 18 * MIB, ..target("decompress", values::decompress, seeds::decompress) },
 ];

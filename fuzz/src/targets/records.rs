@@ -1,5 +1,6 @@
 //! Sealed objects and the CBOR records in them.
 
+use backstay::facts::Facts;
 use backstay::repo::id::SessionId;
 use backstay::repo::record;
 use backstay::repo::reference::ChunkRef;
@@ -32,10 +33,15 @@ pub fn snapshot(bytes: &[u8]) {
         return;
     };
     let sound = snapshot.check("a snapshot", snapshot.id).is_ok();
-    assert!(snapshot.check("a snapshot", SessionId([0x77; 12])).is_err());
+    let other = SessionId(snapshot.id.0.map(|byte| byte ^ 1));
+    assert!(snapshot.check("a snapshot", other).is_err());
     assert_eq!(snapshot.short_id().len(), 8);
     for source in &snapshot.sources {
-        drop(source.facts());
+        if let Some(Facts::Wal(wal)) = source.facts() {
+            let name = format!("{}7{}", wal.naming.prefix, wal.naming.suffix);
+            let read = wal.naming.number(name.as_bytes());
+            assert!(read == Some(7) || wal.naming.radix <= 7, "segment 7 is number {read:?}");
+        }
         assert!(source.problem_paths().count() <= source.problems.len());
         assert!(!sound || snapshot.source(&source.name).is_some());
     }

@@ -98,6 +98,7 @@ pub struct Writer {
     nodes: Mutex<OpenNodes>,
     node_frames: tokio::sync::Mutex<JoinSet<Result<(), Error>>>,
     known: Mutex<Known>,
+    known_nodes: Mutex<Known>,
     head: Checkpoint,
     abandoned: Vec<SessionId>,
     lookup: tokio::sync::Mutex<Option<Lookup>>,
@@ -142,6 +143,7 @@ impl Writer {
             nodes: Mutex::default(),
             node_frames: tokio::sync::Mutex::default(),
             known: Mutex::default(),
+            known_nodes: Mutex::default(),
             head: session.head.clone(),
             abandoned,
             lookup: tokio::sync::Mutex::default(),
@@ -179,9 +181,11 @@ impl Writer {
         references.for_each(|reference| known.insert(reference));
     }
 
-    /// Where a chunk is that is stored already or on its way.
-    pub fn find(&self, id: &ChunkId, length_bytes: u32) -> Option<ChunkRef> {
-        lock(&self.known).get(id, length_bytes)
+    /// Remembers tree nodes of the parent: those that come out the same are referred to again. Apart
+    /// from data chunks, so that a file which looks like a node is never taken for it.
+    pub fn learn_nodes<'a>(&self, references: impl Iterator<Item = &'a ChunkRef>) {
+        let mut known = lock(&self.known_nodes);
+        references.for_each(|reference| known.insert(reference));
     }
 
     /// Asks the index for those of `chunks` that this session has not met, so that the next
@@ -393,7 +397,7 @@ impl Writer {
             .filter(|length| *length <= crate::repo::reference::FRAME_LIMIT_BYTES)
             .ok_or_else(|| Error::Bug("a tree node of more than 16 MiB".into()))?;
         let id = self.repository.secrets().newest().chunk_id(node);
-        if let Some(reference) = self.find(&id, length_bytes) {
+        if let Some(reference) = lock(&self.known_nodes).get(&id, length_bytes) {
             return Ok(reference);
         }
         let too_full = lock(&self.nodes).plain.len() + node.len() > NODE_FRAME_BYTES;

@@ -151,10 +151,12 @@ impl Content for OpenFile {
     }
 
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem> {
-        if !self.sparse {
+        let size_bytes = self.entry.size_bytes;
+        // Blocks of its metadata (xattrs, extent trees) count too and can make up for a hole.
+        let dense = || seek(&*self.fd, SeekFrom::Hole(0)).is_ok_and(|hole| hole >= size_bytes);
+        if size_bytes == 0 || !self.sparse && dense() {
             return Ok(None);
         }
-        let size_bytes = self.entry.size_bytes;
         let written_bytes = self.written_bytes();
         let mut extents = Vec::new();
         let mut offset_bytes = 0;

@@ -108,6 +108,22 @@ fn attributes_are_held_to_their_limits() {
     assert_eq!(refused(&large), "an entry with too large extended attributes");
 }
 
+#[test]
+fn flags_stand_where_they_mean_something() {
+    let one = |kind: u8, flags: u8, rest: &[u8]| {
+        leaf_of(&[0], 1, |_, node| {
+            node.extend_from_slice(&[0, 0, kind, flags]);
+            node.extend_from_slice(&[0; 10]);
+            node.extend_from_slice(rest);
+        })
+    };
+    assert!(leaf::decode(&one(4, 2, &[9, 2])).is_ok());
+    assert_eq!(refused(&one(4, 2, &[9, 1])), "a hard link that cannot be one");
+    assert_eq!(refused(&one(2, 2, &[9, 2])), "a hard link that cannot be one");
+    assert_eq!(refused(&one(4, 4, &[0, 0])), "holes in something that is no file");
+    assert_eq!(refused(&one(4, 32, &[])), "an entry with unknown flags");
+}
+
 fn pipe(path: Vec<u8>, attributes: usize) -> StoredEntry {
     let attribute = |n| Xattr { name: format!("user.{n:06}").into(), value: Vec::new() };
     StoredEntry::bare(Entry {

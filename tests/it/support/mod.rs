@@ -2,6 +2,9 @@
 //! up, and judges of what came back.
 
 pub mod fault;
+pub mod hooked;
+pub mod kept;
 pub mod seaweed;
 pub mod tools;
-pub(crate) mod tree;
+pub mod tree;
+pub mod watched;

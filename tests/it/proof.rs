@@ -1,0 +1,14 @@
+//! Proofs of the engine: what Backstay promises, shown on real trees, with every interruption, every
+//! damage and every race that we can think of made to happen each time.
+
+mod crash;
+mod damage;
+mod edit;
+mod engine;
+mod races;
+mod resume;
+mod round_trip;
+mod scene;
+mod stolen_key;
+mod together;
+mod wal;
