@@ -129,6 +129,8 @@ pub(super) struct Failure {
     message: String,
     /// Whether nobody is there to be told.
     is_silent: bool,
+    /// Whether a person was told already.
+    is_told: bool,
     /// Whether a store failed whose place the message does not name.
     lacks_place: bool,
 }
@@ -136,7 +138,13 @@ pub(super) struct Failure {
 impl Failure {
     /// A failure with a message of one line: what was wrong, where, what to do.
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: one_line(&message.into()), is_silent: false, lacks_place: false }
+        Self {
+            exit,
+            message: one_line(&message.into()),
+            is_silent: false,
+            is_told: false,
+            lacks_place: false,
+        }
     }
 
     /// A wrong command line or environment.
@@ -154,6 +162,13 @@ impl Failure {
         let message =
             "interrupted; what was stored is used again when the same command is run again";
         Self::new(Exit::Interrupted, message)
+    }
+
+    /// A panic, of which the hook told already.
+    pub(super) fn panicked() -> Self {
+        let mut failure = Self::new(Exit::Bug, "this is a mistake in Backstay; please report it");
+        failure.is_told = true;
+        failure
     }
 
     /// What was to be printed could not be. Where nobody reads any more, that is no news.
@@ -211,6 +226,11 @@ impl Failure {
     /// One line.
     pub(super) fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Whether a person was told already.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told
     }
 
     /// Whether nobody is there to be told.

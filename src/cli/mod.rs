@@ -156,7 +156,7 @@ fn start(command: &Command, context: &Context, out: &mut Output) -> Result<(), F
     let outcome = std::panic::catch_unwind(work);
     // What still writes a file or waits for a server is not waited for.
     runtime.shutdown_background();
-    outcome.unwrap_or_else(|_| Err(Failure::new(Exit::Bug, "this is a mistake in Backstay")))
+    outcome.unwrap_or_else(|_| Err(Failure::panicked()))
 }
 
 /// A panic is one line like any other failure: where it was, and that it should be reported.

@@ -181,6 +181,9 @@ impl Output {
         }
         if !self.is_json {
             self.flush()?;
+            if failure.is_told() {
+                return Ok(());
+            }
             let line = format!("{}: {}\n", word(failure), failure.message());
             let told = self.progress.write_above(line.as_bytes());
             return told.map_err(|error| Failure::output(&error));
