@@ -1,8 +1,8 @@
 //! The command line: arguments in, exit code out. One file per subcommand; each understands its
 //! arguments, calls a verb, and shows the verb's report.
 //!
-//! A new subcommand is a file with `Args` and `run`, a variant of [`Command`], and a line each in
-//! [`Command::name`] and [`dispatch`].
+//! A new subcommand is a file with `Args` and `run`, a variant of `Command`, and a line each in
+//! `Command::name` and `dispatch`.
 
 mod backup;
 mod cat;
