@@ -134,6 +134,17 @@ pub struct FileTime {
     pub nanoseconds: u32,
 }
 
+impl FileTime {
+    /// From nanoseconds since 1970.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 10^9")]
+    pub fn from_nanoseconds(nanoseconds: i64) -> Self {
+        Self {
+            seconds: nanoseconds.div_euclid(1_000_000_000),
+            nanoseconds: nanoseconds.rem_euclid(1_000_000_000) as u32,
+        }
+    }
+}
+
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -267,7 +267,7 @@ impl Run<'_> {
         let parent = match (&self.session.parent, self.previous(source)) {
             (Some(snapshot), Some(record)) if !self.options.read_all => {
                 let root = &record.root;
-                Some(scan::Parent::open(self.repository, root, snapshot.started).await?)
+                scan::Parent::open(&self.writer, root, snapshot.started).await?
             }
             _ => None,
         };

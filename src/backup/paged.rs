@@ -86,7 +86,7 @@ pub(super) async fn read_paged(
     for number in 0..size_bytes.div_ceil(segment_bytes) {
         let start = number * segment_bytes;
         let length = segment_bytes.min(size_bytes - start);
-        let known = parent.next().await?;
+        let known = parent.next(&stage.writer).await?;
         let hashes = known.as_ref().map(ParentSegment::hashes).unwrap_or_default();
         match paging.segment(content, start, length, hashes).await? {
             (back, Ok(pages)) => {

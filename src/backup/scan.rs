@@ -16,6 +16,7 @@ use crate::repo::Repository;
 use crate::repo::cursor::LeafCursor;
 use crate::repo::id::ChunkId;
 use crate::repo::reference::ChunkRef;
+use crate::repo::session::is_loss;
 use crate::repo::tree::inner::Child;
 use crate::repo::tree::leaf::{Fidelity, NO_FINGERPRINT, StoredEntry, fingerprint};
 use crate::repo::tree::{LEAF_ENTRIES_LIMIT, levels_ended_by};
@@ -23,9 +24,13 @@ use crate::repo::writer::Writer;
 use crate::source::{self, Cut, Problem};
 use crate::units::to_u64;
 
-/// A change so soon before or after the run began may share its time stamp with a later one: such
-/// entries are read again. Covers file systems that keep times in steps of 2 s.
-const RACY_SECONDS: i64 = 2;
+/// A change so soon before the run began, or later, may share its time stamp with a later one: such
+/// entries are read again. Kernels stamp with the clock of their last tick, which is at most 10 ms old.
+const RACY_NANOSECONDS: i64 = 100_000_000;
+/// The same where a file system keeps times in steps, of up to 2 s.
+const RACY_STEP_NANOSECONDS: i64 = 2_000_000_000;
+/// A time that is a multiple of this was rounded by such a file system, as all but a few are.
+const STEP_NANOSECONDS: u32 = 1_000_000;
 
 /// An entry of a new leaf.
 pub(super) enum DraftEntry {
@@ -59,22 +64,28 @@ pub(super) struct Parent {
     repository: Repository,
     cursor: LeafCursor,
     loaded: VecDeque<StoredEntry>,
-    /// Entries changed from here on must be read again.
-    racy_from_seconds: i64,
+    /// When the run that made it began.
+    started_nanoseconds: i64,
 }
 
 impl Parent {
+    /// Stands before the first entry; `None` if the tree's root is damaged.
     pub(super) async fn open(
-        repository: &Repository,
+        writer: &Writer,
         root: &ChunkRef,
         started_nanoseconds: i64,
-    ) -> Result<Self, repo::Error> {
-        Ok(Self {
-            repository: repository.clone(),
-            cursor: LeafCursor::open(repository, root).await?,
-            loaded: VecDeque::new(),
-            racy_from_seconds: racy_from_seconds(started_nanoseconds),
-        })
+    ) -> Result<Option<Self>, repo::Error> {
+        let repository = writer.repository().clone();
+        let cursor = match LeafCursor::open(&repository, root).await {
+            Ok(cursor) => cursor,
+            Err(error) if is_loss(&error) => {
+                tracing::warn!(%error, "the last snapshot cannot be read: all files are read again");
+                writer.distrust(root);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Self { repository, cursor, loaded: VecDeque::new(), started_nanoseconds }))
     }
 
     /// The entry at `path`; asked for in path order.
@@ -91,18 +102,42 @@ impl Parent {
                     std::cmp::Ordering::Greater => return Ok(None),
                 }
             }
-            self.cursor.seek(path).await?;
-            let Some(child) = self.cursor.peek().await? else {
-                return Ok(None);
-            };
-            let reference = child.reference.clone();
-            self.cursor.advance();
-            writer.learn_nodes(std::iter::once(&reference));
-            self.loaded = self.repository.leaf(&reference).await?.into();
-            if self.loaded.is_empty() {
-                return Ok(None);
+            match self.load(writer, path).await {
+                Ok(false) => return Ok(None),
+                Ok(true) => {}
+                Err(error) => self.pass_over(writer, error)?,
             }
         }
+    }
+
+    /// Reads the leaf that `path` is in or would be in; false if there is none.
+    async fn load(&mut self, writer: &Writer, path: &TreePath) -> Result<bool, repo::Error> {
+        self.cursor.seek(path).await?;
+        let Some(child) = self.cursor.peek().await? else {
+            return Ok(false);
+        };
+        let reference = child.reference.clone();
+        self.loaded = self.repository.leaf(&reference).await?.into();
+        self.cursor.advance();
+        writer.learn_nodes(std::iter::once(&reference));
+        Ok(!self.loaded.is_empty())
+    }
+
+    /// Goes on behind a node that is damaged. What was below it is read again: a parent saves work, and
+    /// nothing rests on it.
+    fn pass_over(&mut self, writer: &Writer, error: repo::Error) -> Result<(), repo::Error> {
+        let Some(node) = self.cursor.current().filter(|_| is_loss(&error)) else {
+            return Err(error);
+        };
+        tracing::warn!(%error, "part of the last snapshot cannot be read: its files are read again");
+        writer.distrust(&node.reference);
+        self.cursor.advance();
+        Ok(())
+    }
+
+    async fn leaf_from(&mut self, path: &TreePath) -> Result<Option<Child>, repo::Error> {
+        self.cursor.seek(path).await?;
+        Ok(self.cursor.peek().await?.cloned())
     }
 
     /// The leaf that covers exactly these entries, if they are unchanged.
@@ -115,8 +150,12 @@ impl Parent {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return Ok(None);
         };
-        self.cursor.seek(&first.path).await?;
-        let child = self.cursor.peek().await?.cloned();
+        let child = loop {
+            match self.leaf_from(&first.path).await {
+                Ok(child) => break child,
+                Err(error) => self.pass_over(writer, error)?,
+            }
+        };
         writer.learn_nodes(self.cursor.take_visited().iter());
         let same = child.filter(|child| {
             child.last_path == last.path
@@ -140,16 +179,16 @@ impl Parent {
             && was.mode == entry.mode
             && was.user_id == entry.user_id
             && was.group_id == entry.group_id
-            && !is_racy(entry, self.racy_from_seconds)
+            && !is_racy(entry, self.started_nanoseconds)
     }
 }
 
-fn racy_from_seconds(started_nanoseconds: i64) -> i64 {
-    started_nanoseconds.div_euclid(1_000_000_000) - RACY_SECONDS
-}
-
-fn is_racy(entry: &Entry, from_seconds: i64) -> bool {
-    let from = FileTime { seconds: from_seconds, nanoseconds: 0 };
+/// Whether the entry could have been changed once more without another time stamp. What counts is the
+/// change time, which only the kernel sets.
+fn is_racy(entry: &Entry, started_nanoseconds: i64) -> bool {
+    let stepped = entry.changed.nanoseconds.is_multiple_of(STEP_NANOSECONDS);
+    let margin = if stepped { RACY_STEP_NANOSECONDS } else { RACY_NANOSECONDS };
+    let from = FileTime::from_nanoseconds(started_nanoseconds.saturating_sub(margin));
     entry.changed >= from || entry.modified >= from
 }
 
@@ -160,7 +199,7 @@ pub(super) struct Scan {
     pub(super) parent: Option<Parent>,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) drafts: mpsc::Sender<Draft>,
-    pub(super) racy_from_seconds: i64,
+    pub(super) started_nanoseconds: i64,
     group: Vec<Entry>,
     scanned: Scanned,
 }
@@ -192,7 +231,7 @@ impl Scan {
             parent,
             orders,
             drafts,
-            racy_from_seconds: racy_from_seconds(started_nanoseconds),
+            started_nanoseconds,
             group: Vec::new(),
             scanned: Scanned::default(),
         }
@@ -231,7 +270,7 @@ impl Scan {
         {
             return self.send(Draft::Same(child)).await;
         }
-        let racy = entries.iter().any(|entry| is_racy(entry, self.racy_from_seconds));
+        let racy = entries.iter().any(|entry| is_racy(entry, self.started_nanoseconds));
         let stored = if racy { NO_FINGERPRINT } else { now };
         let mut drafts = Vec::with_capacity(entries.len());
         for entry in entries {

@@ -8,12 +8,13 @@ use crate::backup::flow::Stage;
 use crate::backup::list::unplaced;
 use crate::backup::paged::GroupSlot;
 use crate::entry::Cutter;
-use crate::repo;
 use crate::repo::content::ContentItems;
 use crate::repo::reference::{ChunkRef, Place};
+use crate::repo::session::is_loss;
 use crate::repo::tree::leaf::StoredEntry;
 use crate::repo::tree::pages::{Page, PageHash, Segment, Source};
 use crate::repo::writer::Writer;
+use crate::repo::{self, Repository};
 use crate::units::to_usize;
 
 /// An overlay states at most one page in this many; else the segment is written in full.
@@ -78,20 +79,51 @@ impl ParentMap {
         Self { items }
     }
 
-    /// The next segment.
-    pub(super) async fn next(&mut self) -> Result<Option<ParentSegment>, repo::Error> {
+    /// The next segment; `None` at the end, and where it is damaged: its pages are stored anew then.
+    pub(super) async fn next(
+        &mut self,
+        writer: &Writer,
+    ) -> Result<Option<ParentSegment>, repo::Error> {
         let Some(items) = &mut self.items else {
             return Ok(None);
         };
-        let Some(own) = items.next().await? else {
-            return Ok(None);
+        let own = match items.next().await {
+            Ok(Some(own)) => own,
+            Ok(None) => return Ok(None),
+            Err(error) if is_loss(&error) => {
+                tracing::warn!(%error, "the rest of a page map cannot be read");
+                self.items = None;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         };
         let repository = items.repository().clone();
-        let segment = repository.node(&own, Segment::decode).await?;
+        match ParentSegment::read(&repository, writer, own).await {
+            Ok(segment) => Ok(Some(segment)),
+            Err(error) if is_loss(&error) => {
+                tracing::warn!(%error, "a page map cannot be read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl ParentSegment {
+    async fn read(
+        repository: &Repository,
+        writer: &Writer,
+        own: ChunkRef,
+    ) -> Result<Self, repo::Error> {
+        let node = async |reference: &ChunkRef| {
+            let segment = repository.node(reference, Segment::decode).await;
+            segment.inspect_err(|_| writer.distrust(reference))
+        };
+        let segment = node(&own).await?;
         let (full, base) = match &segment {
             Segment::Full { .. } => (own.clone(), None),
             Segment::Overlay { base, .. } => {
-                (base.clone(), Some(repository.node(base, Segment::decode).await?))
+                (base.clone(), Some(node(base).await?))
             }
         };
         let full_hashes = match base.as_ref().unwrap_or(&segment) {
@@ -103,7 +135,7 @@ impl ParentMap {
         };
         let (chunks, pages) = segment.flatten(base).map_err(damaged)?;
         let hashes = Arc::new(pages.iter().map(|page| page.hash).collect());
-        Ok(Some(ParentSegment { own, full, full_hashes, chunks, pages, hashes }))
+        Ok(Self { own, full, full_hashes, chunks, pages, hashes })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::check::{Check, Condition, is_damage};
 use crate::repo;
 use crate::repo::index::{TABLE_HEADER_BYTES, TableHeader};
 use crate::repo::layout::{self, Place};
-use crate::repo::session::{Register, newest_checkpoint, read_checkpoint, read_register};
+use crate::repo::session::{Register, head_for_reading, read_register};
 use crate::repo::snapshot::Checkpoint;
 use crate::store::{Key, Object};
 
@@ -43,7 +43,14 @@ impl Check<'_> {
         }
         drop(listing);
         tracing::debug!(sessions, tables = tables.len(), "listed");
-        let head = read_checkpoint(&repository, newest_checkpoint(&repository).await?).await?;
+        let (head, unreadable) = head_for_reading(&repository).await?;
+        // A key from before a rotation cannot read what came after; that is no damage.
+        for (key, error) in unreadable.into_iter().filter(|(_, error)| is_damage(error)) {
+            self.found(key.as_str(), error.to_string());
+        }
+        if let Some(error @ repo::Error::Damaged { object, .. }) = &repository.overruled() {
+            self.found(object, error.to_string());
+        }
         for place in registers {
             self.register(&place, &head).await?;
         }

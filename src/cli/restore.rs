@@ -18,7 +18,7 @@ use crate::destination::{Overwrite, Shortfall};
 use crate::list::{Entries, EntriesOptions};
 use crate::repo::Repository;
 use crate::repo::snapshot::Snapshot;
-use crate::restore::{self, Damage, Options, Progress, Report, RestoredWal, WalOptions};
+use crate::restore::{self, Damage, Loss, Options, Progress, Report, RestoredWal, WalOptions};
 use crate::store::{Store as _, Usage};
 use crate::units::Bytes;
 
@@ -135,12 +135,11 @@ fn total(snapshot: &Snapshot, selection: &Selection) -> Result<u64, Failure> {
 /// What the destination has not got.
 fn lacking(report: &Report) -> Option<Failure> {
     if let Some(first) = report.damage.first() {
-        let what = show::count(report.damage.len() as u64, "file");
-        let path = show::path(first.path.as_bytes());
+        let what = show::count(report.damage.len() as u64, "loss");
         let message = format!(
-            "{what} damaged in the repository and left out, first {path}: {}; everything else was \
-             restored, and the destination stays marked as unfinished",
-            first.detail
+            "{what} by damage in the repository, first: {}; everything else was restored, and the \
+             destination stays marked as unfinished",
+            damage_line(first)
         );
         return Some(Failure::new(Exit::Integrity, message));
     }
@@ -189,10 +188,7 @@ fn text(
     for log in &report.wal {
         let _ = writeln!(text, "{}", wal_line(log));
     }
-    let damage = |damage: &Damage| {
-        format!("damaged {}: {}", show::path(damage.path.as_bytes()), show::text(&damage.detail))
-    };
-    text.push_str(&show::first_lines(report.damage.iter().map(damage)));
+    text.push_str(&show::first_lines(report.damage.iter().map(damage_line)));
     let incomplete = report.incomplete.iter();
     let incomplete = incomplete.map(|path| format!("incomplete {}", show::path(path.as_bytes())));
     text.push_str(&show::first_lines(incomplete));
@@ -209,6 +205,21 @@ fn text(
         text.push_str(&show::first_lines(report.shortfalls.iter().map(line)));
     }
     text
+}
+
+fn damage_line(damage: &Damage) -> String {
+    let path = show::path(damage.path.as_bytes());
+    let detail = show::text(&damage.detail);
+    match &damage.loss {
+        Loss::Content => format!("damaged {path}: {detail}"),
+        Loss::Attributes => format!("attributes of {path} lost: {detail}"),
+        Loss::Entries { after: Some(after) } => {
+            let after = show::path(after.as_bytes());
+            format!("all after {after} up to {path} lost: {detail}")
+        }
+        Loss::Entries { after: None } => format!("all up to {path} lost: {detail}"),
+        Loss::LaterSegments => format!("later segments of {path} maybe lost: {detail}"),
+    }
 }
 
 fn wal_line(log: &RestoredWal) -> String {
@@ -241,8 +252,16 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64, usage: Usage) -
             "gaps": log.gaps,
         })
     };
-    let damage = report.damage.iter();
-    let damage = damage.map(|d| row(d.path.as_bytes(), json!({"detail": d.detail})));
+    let damage = |damage: &Damage| {
+        let mut more = Fields::new();
+        more.insert("loss".into(), damage.loss.as_str().into());
+        if let Loss::Entries { after: Some(after) } = &damage.loss {
+            show::json_path(&mut more, "after", after.as_bytes());
+        }
+        more.insert("detail".into(), damage.detail.clone().into());
+        row(damage.path.as_bytes(), Value::Object(more))
+    };
+    let damage = report.damage.iter().map(damage);
     let incomplete = report.incomplete.iter().map(|path| row(path.as_bytes(), json!({})));
     let short = report.shortfalls.iter();
     let short = short.map(|s| row(s.path.as_bytes(), json!({"what": s.what, "detail": s.detail})));

@@ -8,12 +8,11 @@ use std::fmt;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::class::Class;
 use crate::repo::error::Error;
 use crate::repo::id::{Lane, SessionId};
 use crate::repo::layout::{self, Place};
 use crate::repo::open::Repository;
-use crate::repo::session::{Register, newest_checkpoint, read_checkpoint, read_register};
+use crate::repo::session::{Register, head_for_reading, is_loss, read_register};
 use crate::repo::snapshot::Snapshot;
 
 /// Snapshots that are read side by side.
@@ -66,11 +65,6 @@ pub struct Snapshots {
     pub unreadable: Vec<Unreadable>,
 }
 
-/// Whether one snapshot is lost, rather than the repository out of reach.
-fn is_loss(error: &Error) -> bool {
-    matches!(error.class(), Class::Damaged | Class::Missing)
-}
-
 impl Repository {
     /// Lists the snapshots' names. Costs 2 LIST, and a GET where there is a checkpoint.
     pub async fn catalog(&self) -> Result<Catalog, Error> {
@@ -80,7 +74,7 @@ impl Repository {
             places.extend(Place::parse(&object.key));
         }
         // Read after the listing, so that what was forgotten meanwhile is known.
-        let head = read_checkpoint(self, newest_checkpoint(self).await?).await?;
+        let (head, _) = head_for_reading(self).await?;
         places.retain(|place| head.is_valid(place.session, place.checkpoint));
         let mut lanes: BTreeMap<Lane, Vec<Place>> = BTreeMap::new();
         for place in places {
@@ -111,7 +105,7 @@ impl Catalog {
                 Err(error) => return Err(error),
             }
         }
-        found.snapshots.sort_by_key(|snapshot| (snapshot.started, snapshot.id));
+        found.snapshots.sort_by_key(rank);
         found.unreadable.sort_by_key(|unreadable| unreadable.id);
         Ok(found)
     }
@@ -150,23 +144,13 @@ impl Catalog {
         fitting.pop().unwrap_or_else(|| Err(none("there is no such snapshot")))
     }
 
-    /// Lanes are independent, so the newest of all is decided among the newest of each by the time
-    /// at which they began.
+    /// The highest sequence of each lane, and of those the one that finished last.
     async fn latest(&self, source: Option<&str>) -> Result<Snapshot, Error> {
-        let mut newest: Option<Snapshot> = None;
         let lanes = futures::stream::iter(self.lanes.values());
-        let mut lanes =
+        let lanes =
             lanes.map(|lane| self.newest_of_lane(lane, source)).buffer_unordered(READ_AHEAD);
-        while let Some(candidate) = lanes.next().await {
-            let Some(candidate) = candidate? else {
-                continue;
-            };
-            let rank = |snapshot: &Snapshot| (snapshot.started, snapshot.id);
-            if newest.as_ref().is_none_or(|newest| rank(newest) < rank(&candidate)) {
-                newest = Some(candidate);
-            }
-        }
-        newest.ok_or_else(|| match source {
+        let newest: Vec<Option<Snapshot>> = lanes.try_collect().await?;
+        newest.into_iter().flatten().max_by_key(rank).ok_or_else(|| match source {
             None => Error::Snapshot {
                 wanted: "latest".to_owned(),
                 reason: "the repository has no snapshot yet; backstay backup makes one".to_owned(),
@@ -184,21 +168,43 @@ impl Catalog {
         lane: &[Place],
         source: Option<&str>,
     ) -> Result<Option<Snapshot>, Error> {
-        for place in lane {
-            match read_register(&self.repository, place).await {
-                Ok(Register::Snapshot(snapshot)) => {
-                    if source.is_none_or(|name| snapshot.source(name).is_some()) {
-                        return Ok(Some(*snapshot));
-                    }
+        let mut newest: Option<Snapshot> = None;
+        // Sessions that ran side by side have the same sequence.
+        for side_by_side in lane.chunk_by(|one, other| one.sequence == other.sequence) {
+            for place in side_by_side {
+                let Some(found) = self.read(place, source).await? else {
+                    continue;
+                };
+                if newest.as_ref().is_none_or(|newest| rank(newest) < rank(&found)) {
+                    newest = Some(found);
                 }
-                Ok(Register::Aborted(_)) => {}
-                // What stands before it is worth more than an error.
-                Err(error) if is_loss(&error) => {
-                    tracing::warn!(snapshot = %place.session, %error, "skipped: it cannot be read");
-                }
-                Err(error) => return Err(error),
+            }
+            if newest.is_some() {
+                break;
             }
         }
-        Ok(None)
+        Ok(newest)
     }
+
+    /// The snapshot at a place, if it can be read and has the source.
+    async fn read(&self, place: &Place, source: Option<&str>) -> Result<Option<Snapshot>, Error> {
+        match read_register(&self.repository, place).await {
+            Ok(Register::Snapshot(snapshot)) => {
+                let fits = source.is_none_or(|name| snapshot.source(name).is_some());
+                Ok(fits.then_some(*snapshot))
+            }
+            Ok(Register::Aborted(_)) => Ok(None),
+            // What stands before it is worth more than an error.
+            Err(error) if is_loss(&error) => {
+                tracing::warn!(snapshot = %place.session, %error, "skipped: it cannot be read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What makes one snapshot later than another.
+fn rank(snapshot: &Snapshot) -> (i64, SessionId) {
+    (snapshot.finished, snapshot.id)
 }

@@ -141,14 +141,14 @@ impl Config {
         object.into()
     }
 
-    /// Fails if this program may not even read the repository at `place`.
+    /// Fails if this program may not even read the repository at `place`. To be asked once the tag is
+    /// found right: a feature that anyone could have written there is no reason to refuse.
     pub fn check_readable(&self, place: &str) -> Result<(), Error> {
-        let newer = |what: String| Error::Newer { place: place.to_owned(), what };
-        if self.format != FORMAT {
-            return Err(newer(format!("format {} (this one knows {FORMAT})", self.format)));
-        }
         match self.read_features.first() {
-            Some(feature) => Err(newer(format!("feature {feature:?} to read it"))),
+            Some(feature) => Err(Error::Newer {
+                place: place.to_owned(),
+                what: format!("feature {feature:?} to read it"),
+            }),
             None => Ok(()),
         }
     }
@@ -173,7 +173,7 @@ impl StoredConfig {
         let body_end = body_end.ok_or_else(|| damaged("shorter than its header"))?;
         let mut cursor = Cursor::new(object);
         let magic: [u8; 8] = cursor.array().map_err(|e| damaged(e.0))?;
-        let [kind, version, secret, _] = cursor.array().map_err(|e| damaged(e.0))?;
+        let [kind, version, secret, zero] = cursor.array().map_err(|e| damaged(e.0))?;
         let repository = RepositoryId(cursor.array().map_err(|e| damaged(e.0))?);
         let body = cursor.take(body_end - HEADER_BYTES).map_err(|e| damaged(e.0))?;
         let tag = cursor.array().map_err(|e| damaged(e.0))?;
@@ -181,16 +181,26 @@ impl StoredConfig {
             return Err(damaged("does not start like a config of Backstay"));
         }
         if version != VERSION {
-            return Err(Error::Newer {
-                place: name.to_owned(),
-                what: format!("config version {version}"),
-            });
+            return Err(newer(name, &format!("version {version}")));
+        }
+        if zero != 0 {
+            return Err(damaged("byte 11 is not 0"));
         }
         let config = record::decode(&name, body)?;
         Ok(Self { repository, secret, config, tagged: object.slice(..body_end), tag })
     }
 
-    /// Checks the tag with the repository's secrets.
+    /// Fails if the format is not one that this program knows. What the config says of itself cannot
+    /// be checked then, so the error names the object.
+    pub fn check_format(&self, name: &str) -> Result<(), Error> {
+        match self.config.format {
+            FORMAT => Ok(()),
+            format => Err(newer(name, &format!("format {format}"))),
+        }
+    }
+
+    /// Checks the tag, which must be of the newest of the repository's secrets: whoever has an agent
+    /// key that was rotated out could make one of an older secret.
     pub fn check_tag(&self, name: &str, secrets: &Secrets) -> Result<(), Error> {
         let keys = secrets.get(self.secret).ok_or_else(|| {
             Error::Denied(format!(
@@ -199,6 +209,9 @@ impl StoredConfig {
                 self.secret
             ))
         })?;
+        if self.secret != secrets.newest_number() {
+            return Err(Error::damaged(name, "its tag is not of the newest secret"));
+        }
         let tag = blake3::Hash::from_bytes(keys.config_tag(&self.tagged));
         // Hashes compare in constant time.
         if tag == blake3::Hash::from_bytes(self.tag) {
@@ -232,6 +245,17 @@ impl StoredConfig {
                 place, self.repository
             ),
         }))
+    }
+}
+
+/// A config of a version that is not known, which nobody can vouch for.
+fn newer(name: &str, what: &str) -> Error {
+    Error::Newer {
+        place: name.to_owned(),
+        what: format!(
+            "{what} (this one knows {FORMAT}). If nobody upgraded the repository, someone else put \
+             that object there: move it away"
+        ),
     }
 }
 

@@ -46,7 +46,14 @@ impl LeafCursor {
                 }
             }
         }
-        Ok(self.stack.last().and_then(|(inner, place)| inner.children.get(*place)))
+        Ok(self.current())
+    }
+
+    /// The node that the cursor stands before: the next leaf, or the inner node on the way to it that
+    /// was not read yet, which is the one that could not be read where [`peek`](Self::peek) or
+    /// [`seek`](Self::seek) failed.
+    pub fn current(&self) -> Option<&Child> {
+        self.stack.last().and_then(|(inner, place)| inner.children.get(*place))
     }
 
     /// The inner nodes that were read since the last call.
@@ -54,7 +61,7 @@ impl LeafCursor {
         std::mem::take(&mut self.visited)
     }
 
-    /// Goes on to the next leaf.
+    /// Goes on behind the node that the cursor stands before.
     pub fn advance(&mut self) {
         if let Some((_, place)) = self.stack.last_mut() {
             *place += 1;

@@ -13,6 +13,7 @@ pub mod id;
 pub mod index;
 pub mod keyfile;
 pub mod layout;
+mod lineage;
 pub mod open;
 pub mod pack;
 pub mod reader;

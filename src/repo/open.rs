@@ -6,22 +6,19 @@ use std::sync::{Arc, Mutex};
 
 use crate::repo::envelope::SecretString;
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use zeroize::Zeroizing;
 
-use crate::repo::config::{self, Bundle, Config, Envelope, FORMAT, StoredConfig};
+use crate::repo::config::{self, Bundle, Config, Envelope, FORMAT};
 use crate::repo::envelope::{self, Identity, Recipient};
 use crate::repo::error::Error;
 use crate::repo::id::{RepositoryId, SessionId};
 use crate::repo::keyfile::{self, AgentKey, Unlock};
 use crate::repo::layout;
+use crate::repo::lineage::{self, InForce, Overruled};
 use crate::repo::reader::FrameCache;
 use crate::repo::secret::{Secret, Secrets};
-use crate::store::{Key, Store};
+use crate::store::Store;
 use crate::world::World;
-
-/// Largest config object that is read.
-const CONFIG_LIMIT_BYTES: u64 = 1 << 20;
 
 /// An open repository. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,8 +37,8 @@ struct Inner {
     identities: Vec<Identity>,
     session_secrets: Mutex<HashMap<SessionId, Secret>>,
     frames: FrameCache,
-    /// Why a newer config does not open, if there is one.
-    foreign: Option<String>,
+    /// A newer config that was passed over, if there is one.
+    overruled: Option<Overruled>,
 }
 
 /// The keys of a new repository, to be written to files.
@@ -154,46 +151,20 @@ impl Repository {
         let object = record.to_object(repository, 0, bundle.secrets.newest());
         let agent = AgentKey { repository, secrets: bundle.secrets.clone(), recipient };
         let keys = NewKeys { recovery, agent: agent.to_text() };
-        let repository = Self::assemble(store, world, record, bundle, agent.recipient, None);
+        let found = InForce { config: record, bundle, recipient: agent.recipient, overruled: None };
+        let repository = Self::assemble(store, world, found);
         Ok(Draft { repository, keys, object })
     }
 
-    /// Opens a repository with a key.
+    /// Opens a repository with a key. Costs a LIST and a GET, and with a recovery key one more GET for
+    /// each earlier change of keys.
     pub async fn open(store: Arc<dyn Store>, world: World, unlock: &Unlock) -> Result<Self, Error> {
-        let place = store.place();
-        let generations = generations(&*store).await?;
-        let mut first_error = None;
-        for (at, (name, stored)) in generations.iter().enumerate() {
-            let opened = match stored {
-                Ok(stored) => open_generation(&place, name, stored, unlock).map(|o| (stored, o)),
-                Err(error) => Err(Error::damaged(name, error.to_string())),
-            };
-            match opened {
-                Ok((stored, (bundle, recipient))) => {
-                    let older = generations.get(at + 1..).unwrap_or_default();
-                    check_descent(&place, &bundle, older, unlock)?;
-                    let foreign = first_error.map(|error: Error| error.to_string());
-                    if let Some(error) = &foreign {
-                        tracing::warn!(%error, "a newer config does not open; using the one before");
-                    }
-                    let config = stored.config.clone();
-                    return Ok(Self::assemble(store, world, config, bundle, recipient, foreign));
-                }
-                Err(error @ Error::Newer { .. }) => return Err(error),
-                Err(error) => drop(first_error.get_or_insert(error)),
-            }
-        }
-        Err(first_error.unwrap_or(Error::NotARepository { place }))
+        let found = lineage::in_force(&*store, unlock).await?;
+        Ok(Self::assemble(store, world, found))
     }
 
-    fn assemble(
-        store: Arc<dyn Store>,
-        world: World,
-        config: Config,
-        bundle: Bundle,
-        recipient: Recipient,
-        foreign: Option<String>,
-    ) -> Self {
+    fn assemble(store: Arc<dyn Store>, world: World, found: InForce) -> Self {
+        let InForce { config, bundle, recipient, overruled } = found;
         let Bundle { repository: id, secrets, identities } = bundle;
         Self {
             inner: Arc::new(Inner {
@@ -206,7 +177,7 @@ impl Repository {
                 identities,
                 session_secrets: Mutex::default(),
                 frames: FrameCache::default(),
-                foreign,
+                overruled,
             }),
         }
     }
@@ -261,13 +232,15 @@ impl Repository {
         &self.inner.session_secrets
     }
 
+    /// What is wrong with the newest config, if an older one is in force.
+    pub fn overruled(&self) -> Option<Error> {
+        self.inner.overruled.as_ref().map(Overruled::refusal)
+    }
+
     /// Fails if this program may not write here.
     pub fn check_writable(&self) -> Result<(), Error> {
-        if let Some(reason) = &self.inner.foreign {
-            return Err(Error::damaged(
-                format!("the newest config of {}", self.store().place()),
-                format!("{reason}; reading goes on with the one before, writing would hide it"),
-            ));
+        if let Some(refusal) = self.overruled() {
+            return Err(refusal);
         }
         self.config().check_writable(&self.store().place())
     }
@@ -316,110 +289,4 @@ pub fn passphrase_envelope(
 
 fn nanoseconds(world: &World) -> i64 {
     i64::try_from(world.clock.now().as_nanosecond()).unwrap_or(i64::MAX)
-}
-
-/// All generations of the config, newest first. Those that are not even of the right form are left
-/// out, as anyone who may write to the store could put them there.
-async fn generations(store: &dyn Store) -> Result<Vec<(Key, Result<StoredConfig, Error>)>, Error> {
-    /// More than one or two are looked at only where someone floods the place.
-    const MOST: usize = 16;
-    let mut listing = store.list(layout::CONFIG);
-    let mut found = Vec::new();
-    while let Some(object) = listing.try_next().await? {
-        let Some(generation) = layout::parse_config(&object.key) else {
-            continue;
-        };
-        let bytes: Bytes = store.get(&object.key, CONFIG_LIMIT_BYTES).await?;
-        let stored = StoredConfig::parse(object.key.as_str(), &bytes).and_then(|stored| {
-            if stored.config.format == FORMAT && stored.config.generation != generation {
-                return Err(Error::damaged(
-                    &object.key,
-                    "is not the generation that its name says",
-                ));
-            }
-            Ok(stored)
-        });
-        found.push((object.key, stored));
-        if generation == 0 || found.len() >= MOST {
-            break;
-        }
-    }
-    if found.is_empty() {
-        return Err(Error::NotARepository { place: store.place() });
-    }
-    Ok(found)
-}
-
-/// Whoever opens a bundle makes sure that it goes on from the generation before: someone with an agent
-/// key alone can write a config, but cannot know the content identities that it must begin with.
-fn check_descent(
-    place: &str,
-    bundle: &Bundle,
-    older: &[(Key, Result<StoredConfig, Error>)],
-    unlock: &Unlock,
-) -> Result<(), Error> {
-    let Unlock::Recovery(opener) = unlock else {
-        return Ok(());
-    };
-    for (name, stored) in older {
-        let Ok(stored) = stored else {
-            continue;
-        };
-        let Ok(before) = stored.open_bundle(place, opener) else {
-            continue;
-        };
-        let identities = bundle.identities.iter().zip(&before.identities);
-        let secrets = bundle.secrets.raw().zip(before.secrets.raw());
-        let goes_on = bundle.identities.len() >= before.identities.len()
-            && bundle.secrets.raw().count() >= before.secrets.raw().count()
-            && identities.into_iter().all(|(new, old)| new.expose() == old.expose())
-            && secrets.into_iter().all(|(new, old)| new == old);
-        if !goes_on {
-            return Err(Error::damaged(
-                name,
-                "the config after it has other keys: someone replaced them; use no key made since",
-            ));
-        }
-        return Ok(());
-    }
-    Ok(())
-}
-
-/// Opens one generation with a key.
-fn open_generation(
-    place: &str,
-    name: &Key,
-    stored: &StoredConfig,
-    unlock: &Unlock,
-) -> Result<(Bundle, Recipient), Error> {
-    stored.config.check_readable(place)?;
-    let (bundle, recipient) = match unlock {
-        Unlock::Agent(agent) => {
-            if agent.repository != stored.repository {
-                return Err(Error::Foreign {
-                    place: place.to_owned(),
-                    found: stored.repository.to_string(),
-                    key_repository: agent.repository.to_string(),
-                });
-            }
-            let bundle = Bundle {
-                repository: agent.repository,
-                secrets: agent.secrets.clone(),
-                identities: Vec::new(),
-            };
-            (bundle, agent.recipient.clone())
-        }
-        Unlock::Recovery(opener) => {
-            let bundle = stored.open_bundle(place, opener)?;
-            if bundle.repository != stored.repository {
-                return Err(Error::damaged(name, "its envelope is of another repository"));
-            }
-            let newest = bundle.identities.last();
-            let newest = newest.ok_or_else(|| Error::damaged(name, "no content identity"))?;
-            let recipient = newest.recipient()?;
-            (bundle, recipient)
-        }
-    };
-    stored.check_tag(name.as_str(), &bundle.secrets)?;
-    Ok((bundle, recipient))
 }

@@ -249,6 +249,10 @@ fn encode_directory(first_offset_bytes: usize, frames: &[DirectoryFrame]) -> Vec
 fn decode_directory(plain: &[u8], pack: PackId, end: u32) -> Read<Vec<DirectoryFrame>> {
     let mut cursor = Cursor::new(plain);
     let mut offset_bytes = cursor.var_u32()?;
+    let header_bytes = FIXED_HEADER_BYTES as u64..=HEADER_LIMIT_BYTES;
+    if !header_bytes.contains(&u64::from(offset_bytes)) {
+        return Err(Malformed("its header's length is wrong"));
+    }
     let count = cursor.count(3 + CHUNK_BYTES)?;
     let mut frames = Vec::with_capacity(count);
     for _ in 0..count {
@@ -306,6 +310,13 @@ impl Header {
                 || usize::from(length_bytes) < FIXED_HEADER_BYTES + secret_bytes
             {
                 return Err(Malformed("its header's length is wrong"));
+            }
+            if (kind == PackKind::Metadata) != sealed_secret.is_empty() {
+                return Err(Malformed("only data packs have a session secret, and all of them do"));
+            }
+            let padding = usize::from(length_bytes) - FIXED_HEADER_BYTES - secret_bytes;
+            if cursor.take(padding)?.iter().any(|byte| *byte != 0) {
+                return Err(Malformed("its header does not end in zeros"));
             }
             Ok(Self { kind, commitment, sealed_secret, length_bytes })
         };

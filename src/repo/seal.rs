@@ -149,7 +149,7 @@ pub fn open_object(
         object.split_at_checked(HEADER_BYTES).ok_or_else(|| damaged("shorter than its header"))?;
     let mut cursor = Cursor::new(header);
     let magic: [u8; 8] = cursor.array().map_err(|e| damaged(e.0))?;
-    let [kind, version, secret, _] = cursor.array().map_err(|e| damaged(e.0))?;
+    let [kind, version, secret, zero] = cursor.array().map_err(|e| damaged(e.0))?;
     let owner: [u8; 16] = cursor.array().map_err(|e| damaged(e.0))?;
     let salt: [u8; 32] = cursor.array().map_err(|e| damaged(e.0))?;
     if &magic != MAGIC {
@@ -161,6 +161,9 @@ pub fn open_object(
     let kind = Sealed::parse(kind).ok_or_else(|| damaged("is of an unknown kind"))?;
     if version != VERSION {
         return Err(damaged("has an unknown version"));
+    }
+    if zero != 0 {
+        return Err(damaged("byte 11 is not 0"));
     }
     let keys = secrets.get(secret).ok_or_else(|| {
         Error::Denied(format!(

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 
+use crate::class::Class;
 use crate::repo::error::Error;
 use crate::repo::id::{Lane, SessionId};
 use crate::repo::layout::{self, Place};
@@ -11,7 +12,7 @@ use crate::repo::open::Repository;
 use crate::repo::record;
 use crate::repo::seal::{Sealed, open_object, seal_object};
 use crate::repo::snapshot::{AbortRecord, Checkpoint, SessionRecord, Snapshot};
-use crate::store;
+use crate::store::{self, Key};
 
 /// Largest session or abort record that is read.
 const RECORD_LIMIT_BYTES: u64 = 1 << 20;
@@ -166,7 +167,7 @@ impl Session {
     }
 }
 
-fn sealed(repository: &Repository, kind: Sealed, key: &store::Key, record: &[u8]) -> Bytes {
+fn sealed(repository: &Repository, kind: Sealed, key: &Key, record: &[u8]) -> Bytes {
     let random = &*repository.world().random;
     seal_object(kind, repository.id(), repository.secrets(), random, key, record)
 }
@@ -193,6 +194,35 @@ pub async fn read_checkpoint(repository: &Repository, number: u64) -> Result<Che
         return Err(Error::damaged(&key, "is not the checkpoint that its name says"));
     }
     Ok(checkpoint)
+}
+
+/// Whether an object alone is lost, rather than the repository out of reach.
+pub(crate) fn is_loss(error: &Error) -> bool {
+    matches!(error.class(), Class::Damaged | Class::Missing)
+}
+
+/// The newest checkpoint that can be read, and what is wrong with newer ones: anyone who may write to
+/// the store can put one there, and shall not keep people from reading. Only for readers; a writer stops
+/// instead. Costs a LIST, and a GET for each that is looked at.
+pub async fn head_for_reading(
+    repository: &Repository,
+) -> Result<(Checkpoint, Vec<(Key, Error)>), Error> {
+    let mut listing = repository.store().list(layout::CHECKPOINT);
+    let mut passed_over = Vec::new();
+    while let Some(object) = listing.try_next().await? {
+        let Some(number) = layout::parse_checkpoint(&object.key) else {
+            continue;
+        };
+        match read_checkpoint(repository, number).await {
+            Ok(head) => return Ok((head, passed_over)),
+            Err(error) if is_loss(&error) || error.class() == Class::Denied => {
+                tracing::warn!(%error, "a checkpoint is passed over");
+                passed_over.push((object.key, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((Checkpoint::default(), passed_over))
 }
 
 /// What is in the commit register of `place`.
@@ -231,8 +261,14 @@ async fn newest_valid(
         if !head.is_valid(place.session, place.checkpoint) {
             continue;
         }
-        if let Register::Snapshot(snapshot) = read_register(repository, &place).await? {
-            return Ok(Some(*snapshot));
+        match read_register(repository, &place).await {
+            Ok(Register::Snapshot(snapshot)) => return Ok(Some(*snapshot)),
+            Ok(Register::Aborted(_)) => {}
+            // One before it does as well: a parent saves work, and nothing rests on it.
+            Err(error) if is_loss(&error) => {
+                tracing::warn!(snapshot = %place.session, %error, "not compared with: it cannot be read");
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(None)
@@ -242,7 +278,7 @@ impl Repository {
     /// Snapshots of the same job that came after `snapshot` and are valid, in their order. Costs a
     /// LIST, and a GET per snapshot.
     pub async fn later_snapshots(&self, snapshot: &Snapshot) -> Result<Vec<Snapshot>, Error> {
-        let head = read_checkpoint(self, newest_checkpoint(self).await?).await?;
+        let (head, _) = head_for_reading(self).await?;
         let prefix = layout::snapshots_of(self.secrets().oldest().lane(&snapshot.job));
         let mut listing = self.store().list(&prefix);
         let mut later = Vec::new();

@@ -327,7 +327,7 @@ fn report(shared: &Shared, file: &RestoredFile, error: &repo::Error) {
     if !file.is_spoiled() {
         let path = file.entry.path.clone();
         // The receiver lives as long as the restore.
-        drop(shared.damage.send(Damage { path, detail: error.to_string() }));
+        drop(shared.damage.send(Damage::of_content(path, error)));
     }
     file.spoil();
 }

@@ -10,6 +10,7 @@ mod fetch;
 mod file;
 mod layout;
 mod pass;
+mod subtree;
 mod wal;
 
 use std::collections::BTreeSet;
@@ -74,13 +75,49 @@ impl Progress {
     }
 }
 
-/// A file that could not be restored as it was.
+/// Something that could not be restored as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The file.
+    /// Where it would be in the destination.
     pub path: TreePath,
+    /// What of it is lost.
+    pub loss: Loss,
     /// What is wrong with what is stored.
     pub detail: String,
+}
+
+/// What damage costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The file's content: the file is not there.
+    Content,
+    /// The directory's own entry: it was made anew, for nobody but its owner, to hold what is in it.
+    Attributes,
+    /// All entries after this one (from the first, where there is none) up to the path.
+    Entries {
+        /// Where it would be in the destination.
+        after: Option<TreePath>,
+    },
+    /// Maybe segments of later restore points.
+    LaterSegments,
+}
+
+impl Damage {
+    fn of_content(path: TreePath, detail: impl ToString) -> Self {
+        Self { path, loss: Loss::Content, detail: detail.to_string() }
+    }
+}
+
+impl Loss {
+    /// The word in JSON output.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Attributes => "attributes",
+            Self::Entries { .. } => "entries",
+            Self::LaterSegments => "later-segments",
+        }
+    }
 }
 
 /// What a restore did.
@@ -199,6 +236,8 @@ pub async fn run(
             links: Vec::new(),
             first_names: std::collections::HashMap::new(),
             directories: Vec::new(),
+            last_path: None,
+            lost: Vec::new(),
             numbers: BTreeSet::new(),
             root_entry: None,
             extra_names: options.delete.then(Names::new),

@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use crate::destination::Destination;
 use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
 use crate::repo::content::ContentItems;
-use crate::repo::cursor::LeafCursor;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
 use crate::repo::tree::pages::{SEGMENT_PAGES, Segment};
@@ -17,9 +16,13 @@ use crate::restore::existing::{clear, missing};
 use crate::restore::fetch::{Fetcher, finish_pieces, is_damage};
 use crate::restore::file::RestoredFile;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
+use crate::restore::subtree::{Lost, Step, Subtree};
 use crate::restore::wal::{RestoredWal, WalOptions, gaps, is_wanted, wal_facts};
-use crate::restore::{Damage, Error, Names, Progress, Report, blocking};
+use crate::restore::{Damage, Error, Loss, Names, Progress, Report, blocking};
 use crate::units::to_u64;
+
+/// Directories that get their final attributes in one call.
+const CLOSED_TOGETHER: usize = 64;
 
 /// One source on its way into the destination.
 pub(super) struct Pass<'a> {
@@ -38,48 +41,17 @@ pub(super) struct Pass<'a> {
     /// First name of each hard-linked file.
     pub(super) first_names: HashMap<(u64, u64), TreePath>,
     /// Directories from the root to the entry before.
-    pub(super) directories: Vec<TreePath>,
+    pub(super) directories: Vec<Entry>,
+    /// The entry before.
+    pub(super) last_path: Option<TreePath>,
+    /// Parts of the tree that cannot be read: the last entry before, and the last in it.
+    pub(super) lost: Vec<(Option<TreePath>, TreePath)>,
     /// Segments of a WAL source, by their numbers.
     pub(super) numbers: BTreeSet<u64>,
     /// The root of what is restored.
     pub(super) root_entry: Option<Entry>,
     /// Names in the root that the snapshot does not have and that stay when others are deleted.
     pub(super) extra_names: Option<Names>,
-}
-
-/// Walks the entries of a subtree, leaf by leaf.
-struct Subtree {
-    cursor: LeafCursor,
-    path: TreePath,
-}
-
-impl Subtree {
-    async fn open(pass: &Pass<'_>) -> Result<Self, repo::Error> {
-        let mut cursor = LeafCursor::open(pass.repository, &pass.source.root).await?;
-        cursor.seek(pass.path).await?;
-        Ok(Self { cursor, path: pass.path.clone() })
-    }
-
-    /// The next entries of the subtree; `None` at its end.
-    async fn next(
-        &mut self,
-        repository: &Repository,
-    ) -> Result<Option<Vec<StoredEntry>>, repo::Error> {
-        let Some(child) = self.cursor.peek().await? else {
-            return Ok(None);
-        };
-        let reference = child.reference.clone();
-        self.cursor.advance();
-        let mut entries = repository.leaf(&reference).await?;
-        let past = entries.last().is_some_and(|last| {
-            last.entry.path > self.path && !last.entry.path.starts_with(&self.path)
-        });
-        entries.retain(|stored| stored.entry.path.starts_with(&self.path));
-        if entries.is_empty() && past {
-            return Ok(None);
-        }
-        Ok(Some(entries))
-    }
 }
 
 impl Pass<'_> {
@@ -106,13 +78,21 @@ impl Pass<'_> {
     ) -> Result<(), Error> {
         let destination = Arc::clone(self.destination);
         let mut fetcher = Fetcher::new(self.repository, destination, progress, damage.clone());
-        let mut subtree = Subtree::open(self).await?;
+        let mut subtree = self.subtree().await?;
         let facts = wal_facts(self.source);
         let mut found = false;
-        while let Some(entries) = subtree.next(self.repository).await? {
+        while let Some(step) = subtree.next().await? {
+            let entries = match step {
+                Step::Entries(entries) => entries,
+                Step::Lost(lost) => {
+                    found = true;
+                    drop(damage.send(self.lose(lost)));
+                    continue;
+                }
+            };
             for stored in entries {
                 found = true;
-                self.check_parent(&stored.entry)?;
+                self.check_parent(&stored.entry, &damage).await?;
                 if let Some(facts) = &facts
                     && !is_wanted(facts, self.wal, &stored.entry, &mut self.numbers)
                 {
@@ -149,22 +129,66 @@ impl Pass<'_> {
         Ok(())
     }
 
+    async fn subtree(&self) -> Result<Subtree, repo::Error> {
+        Subtree::open(self.repository, &self.source.root, self.path).await
+    }
+
+    /// Takes note of entries that are lost. Nothing is deleted then: the names that a directory shall
+    /// keep are not all known.
+    fn lose(&mut self, lost: Lost) -> Damage {
+        self.delete = false;
+        let Lost { last, error } = lost;
+        let after = self.last_path.replace(last.clone());
+        let damage = Damage {
+            path: self.place(&last, false),
+            loss: Loss::Entries { after: after.as_ref().map(|after| self.place(after, false)) },
+            detail: error.to_string(),
+        };
+        self.lost.push((after, last));
+        damage
+    }
+
     /// A tree in which something lies below what is no directory would make the destination follow a
-    /// link, if it ever did that.
-    fn check_parent(&mut self, entry: &Entry) -> Result<(), Error> {
-        let parent = entry.path.parent();
-        while self.directories.last().is_some_and(|last| Some(last) != parent.as_ref()) {
+    /// link, if it ever did that. Directories whose own entries are lost are made anew, for nobody but
+    /// their owner, so that what is in them has a place.
+    async fn check_parent(
+        &mut self,
+        entry: &Entry,
+        damage: &mpsc::UnboundedSender<Damage>,
+    ) -> Result<(), Error> {
+        while self.directories.last().is_some_and(|last| !is_below(&entry.path, &last.path)) {
             self.directories.pop();
         }
-        let is_top = entry.path == *self.path;
-        if self.directories.is_empty() && !is_top {
-            let what = format!("the tree of source {}", self.source.name);
-            let reason = format!("{} lies below something that is no directory", entry.path);
-            return Err(repo::Error::damaged(what, reason).into());
+        let mut missing = Vec::new();
+        let mut above = entry.path.parent();
+        while let Some(path) = above.filter(|_| entry.path != *self.path) {
+            let is_known = self.directories.last().is_some_and(|last| last.path == path);
+            if is_known || !path.starts_with(self.path) {
+                break;
+            }
+            above = path.parent();
+            missing.push(path);
+        }
+        for path in missing.into_iter().rev() {
+            let is_lost = |(after, last): &(Option<TreePath>, TreePath)| {
+                after.as_ref().is_none_or(|after| *after < path) && path <= *last
+            };
+            if !self.lost.iter().any(is_lost) {
+                let what = format!("the tree of source {}", self.source.name);
+                let reason = format!("{} lies below something that is no directory", entry.path);
+                return Err(repo::Error::damaged(what, reason).into());
+            }
+            let made = stand_in(entry, self.directories.last(), path);
+            let place = self.place(&made.path, true);
+            self.directory(Entry { path: place.clone(), ..made.clone() }).await?;
+            self.directories.push(made);
+            let detail = "what was stored of the directory itself is lost".to_owned();
+            drop(damage.send(Damage { path: place, loss: Loss::Attributes, detail }));
         }
         if entry.is_directory() {
-            self.directories.push(entry.path.clone());
+            self.directories.push(entry.clone());
         }
+        self.last_path = Some(entry.path.clone());
         Ok(())
     }
 
@@ -237,7 +261,7 @@ impl Pass<'_> {
         entry.extents = match self.repository.extents(&extents, entry.size_bytes).await {
             Ok(runs) => runs,
             Err(error) if is_damage(&error) => {
-                drop(damage.send(Damage { path: entry.path, detail: error.to_string() }));
+                drop(damage.send(Damage::of_content(entry.path, error)));
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -260,7 +284,7 @@ impl Pass<'_> {
             Ok(()) => {}
             Err(Error::Repository(error)) if is_damage(&error) => {
                 let path = file.entry.path.clone();
-                drop(damage.send(Damage { path, detail: error.to_string() }));
+                drop(damage.send(Damage::of_content(path, error)));
                 file.spoil();
             }
             Err(error) => return Err(error),
@@ -370,20 +394,24 @@ impl Pass<'_> {
             self.report.damage.iter().map(|damage| damage.path.clone()).collect();
         let (lost, links): (Vec<_>, Vec<_>) =
             links.into_iter().partition(|(_, first)| damaged.contains(first));
-        let named = lost.into_iter().map(|(entry, first)| Damage {
-            path: entry.path,
-            detail: format!("is another name of {first}, which is damaged"),
+        let named = lost.into_iter().map(|(entry, first)| {
+            let detail = format!("is another name of {first}, which is damaged");
+            Damage::of_content(entry.path, detail)
         });
         self.report.damage.extend(named);
         let make = move |destination: &dyn Destination| {
             links.iter().try_for_each(|(entry, first)| destination.link(entry, first))
         };
         blocking(self.repository, self.destination, make).await?;
-        let mut subtree = Subtree::open(self).await?;
+        let mut subtree = self.subtree().await?;
         // Directories whose end has not come yet, from the root down, with the names in them.
         let mut open: Vec<(Entry, Names)> = Vec::new();
-        while let Some(entries) = subtree.next(self.repository).await? {
-            let mut closed = Vec::new();
+        let mut closed = Vec::new();
+        while let Some(step) = subtree.next().await? {
+            // What is lost was named in the first pass.
+            let Step::Entries(entries) = step else {
+                continue;
+            };
             for stored in entries {
                 let is_directory = stored.entry.is_directory();
                 let place = self.place(&stored.entry.path, is_directory);
@@ -400,10 +428,13 @@ impl Pass<'_> {
                     open.push((entry, names.unwrap_or_default()));
                 }
             }
-            self.close(closed).await?;
+            if closed.len() >= CLOSED_TOGETHER {
+                self.close(std::mem::take(&mut closed)).await?;
+            }
         }
         open.reverse();
-        self.close(open).await
+        closed.extend(open);
+        self.close(closed).await
     }
 
     async fn close(&mut self, directories: Vec<(Entry, Names)>) -> Result<(), Error> {
@@ -420,5 +451,25 @@ impl Pass<'_> {
         };
         self.report.removed += blocking(self.repository, self.destination, seal).await?;
         Ok(())
+    }
+}
+
+fn is_below(path: &TreePath, directory: &TreePath) -> bool {
+    path != directory && path.starts_with(directory)
+}
+
+/// A directory in place of one whose entry is lost, with the owner of the one that it is in, or of what
+/// was found in it.
+fn stand_in(found: &Entry, above: Option<&Entry>, path: TreePath) -> Entry {
+    let owner = above.unwrap_or(found);
+    Entry {
+        path,
+        kind: Kind::Directory,
+        mode: 0o700,
+        size_bytes: 0,
+        links: 1,
+        xattrs: Vec::new(),
+        extents: None,
+        ..owner.clone()
     }
 }

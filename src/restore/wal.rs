@@ -10,12 +10,12 @@ use crate::destination::Destination;
 use crate::entry::{Entry, FileTime, Kind, TreePath};
 use crate::facts::{Epoch, Facts, WalFacts};
 use crate::repo::Repository;
-use crate::repo::cursor::LeafCursor;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::StoredEntry;
-use crate::restore::fetch::Fetcher;
+use crate::restore::fetch::{Fetcher, is_damage};
 use crate::restore::pass::Pass;
-use crate::restore::{Damage, Error, blocking};
+use crate::restore::subtree::{Lost, Step, Subtree};
+use crate::restore::{Damage, Error, Loss, blocking};
 use crate::source::wal::{EPOCH_MARKER_NAME, EpochMarker, write_epoch_marker_text};
 use crate::units::to_u64;
 
@@ -112,7 +112,8 @@ pub(super) fn gaps(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
     following.filter(|(a, b)| *a + 1 < **b).map(|(a, b)| (a + 1, b - 1)).collect()
 }
 
-/// Segments of later restore points of the same WAL and epoch, that follow without a gap.
+/// Segments of later restore points of the same WAL and epoch, that follow without a gap. Restore points
+/// that cannot be read are passed over and come second: others may have the same segments.
 async fn later_segments(
     repository: &Repository,
     later: &[Snapshot],
@@ -120,8 +121,9 @@ async fn later_segments(
     facts: &WalFacts,
     last: u64,
     until: Option<u64>,
-) -> Result<Vec<(u64, StoredEntry)>, Error> {
+) -> Result<(Vec<(u64, StoredEntry)>, Vec<String>), Error> {
     let mut found: Vec<(u64, StoredEntry)> = Vec::new();
+    let mut unreadable = Vec::new();
     let mut next = last.checked_add(1);
     for snapshot in later {
         let Some(record) = snapshot.source(source) else {
@@ -131,11 +133,23 @@ async fn later_segments(
             continue;
         };
         let mut segments = BTreeMap::new();
-        let mut cursor = LeafCursor::open(repository, &record.root).await?;
-        while let Some(child) = cursor.peek().await? {
-            let reference = child.reference.clone();
-            cursor.advance();
-            for stored in repository.leaf(&reference).await? {
+        let subtree = Subtree::open(repository, &record.root, &TreePath::root()).await;
+        let mut subtree = match subtree {
+            Err(error) if is_damage(&error) => {
+                unreadable.push(format!("restore point {}: {error}", snapshot.short_id()));
+                continue;
+            }
+            other => other?,
+        };
+        while let Some(step) = subtree.next().await? {
+            let entries = match step {
+                Step::Entries(entries) => entries,
+                Step::Lost(Lost { error, .. }) => {
+                    unreadable.push(format!("restore point {}: {error}", snapshot.short_id()));
+                    continue;
+                }
+            };
+            for stored in entries {
                 let number = of_record.naming.number(stored.entry.path.name());
                 let later = |n: &u64| next.is_some_and(|next| *n >= next);
                 if let Some(number) = number.filter(|n| later(n) && stored.entry.is_file()) {
@@ -151,7 +165,7 @@ async fn later_segments(
             next = number.checked_add(1);
         }
     }
-    Ok(found)
+    Ok((found, unreadable))
 }
 
 impl Pass<'_> {
@@ -169,6 +183,12 @@ impl Pass<'_> {
         let until = self.wal.until_segment;
         let name = &self.source.name;
         let found = later_segments(self.repository, later, name, facts, last, until).await?;
+        let (found, unreadable) = found;
+        for reason in unreadable {
+            let detail = format!("segments after {last} may be missing: {reason}");
+            let path = self.prefix.clone();
+            drop(damage.send(Damage { path, loss: Loss::LaterSegments, detail }));
+        }
         let count = to_u64(found.len());
         for (number, stored) in found {
             self.numbers.insert(number);
@@ -204,11 +224,7 @@ impl Pass<'_> {
 
     fn marker_entry(&self, length: usize) -> Entry {
         let root = self.root_entry.as_ref();
-        let now = self.repository.now();
-        let modified = FileTime {
-            seconds: now.div_euclid(1_000_000_000),
-            nanoseconds: u32::try_from(now.rem_euclid(1_000_000_000)).unwrap_or(0),
-        };
+        let modified = FileTime::from_nanoseconds(self.repository.now());
         Entry {
             path: self.prefix.join(EPOCH_MARKER_NAME.as_bytes()),
             kind: Kind::File,

@@ -15,6 +15,8 @@ mod frozen;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod independent_reader;
+#[cfg(test)]
 mod proof;
 #[cfg(test)]
 mod store;

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod edit;
 mod engine;
+mod forged;
 mod races;
 mod resume;
 mod round_trip;

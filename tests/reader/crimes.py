@@ -1,7 +1,7 @@
 """Sound seals around what the document forbids, for the self-test alone; none may get through.
 
-`PACKS` break rules of FORMAT.md §6, `RECORDS` of §10, `INDEXES` of §11, `CONFIGS` of §5, and `TREES`
-of forgeries.py those between. Each names a part of what the reader has to say.
+`PACKS` break rules of FORMAT.md §6, `RECORDS` of §10, `INDEXES` of §11, `CONFIGS` of §5;
+forgeries.py and forged_files.py those between. Each names a part of what the reader has to say.
 """
 
 import tempfile
@@ -10,6 +10,7 @@ import pyrage
 import zstandard
 
 from court import Court
+from forged_files import FILES
 from forgeries import ROOT, TREES, under
 from packer import Pack
 from packs import DATA
@@ -146,7 +147,7 @@ def replaced_keys(run):
 
 def break_every_rule(run):
     """How many broken rules were found."""
-    cases = [(tree, *one) for one in TREES] + [(pack, *one) for one in PACKS]
+    cases = [(tree, *one) for one in TREES + FILES] + [(pack, *one) for one in PACKS]
     cases += [(record, *one) for one in RECORDS] + [(index, *one) for one in INDEXES]
     for commit, crime, what, *code in cases:
         with tempfile.TemporaryDirectory() as place:

@@ -132,7 +132,8 @@ def decompress(content, plain, name):
 
 def read_directory(cursor, end):
     first = offset = cursor.var()
-    cursor.require(FIXED <= first <= PACK_HEADER_MAX, "says that the header is too short or too long")
+    fits = FIXED <= first <= PACK_HEADER_MAX
+    cursor.require(fits, "says that the header is too short or too long")
     frames = []
     for _ in range(cursor.count()):
         stored, plain = cursor.var(), cursor.var()

@@ -2,7 +2,8 @@
 
 What the document calls an entry (FORMAT.md §8) becomes a file, directory, symlink, fifo, socket or
 device, with mode, times, owner, attributes, holes and hard links. What this user or file system
-does not allow is said in `warnings` and left out.
+does not allow is said in `warnings` and left out. Nothing is named by its whole path, which may be
+longer than the system takes, but by its name in its folder.
 """
 
 import os
@@ -18,16 +19,37 @@ KINDS = {
     CHARACTER: stat.S_IFCHR,
     BLOCK: stat.S_IFBLK,
 }
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class Folders:
+    """Opens folders below a directory one component after the other; keeps the last one open."""
+
+    def __init__(self, top):
+        self.top, self.path, self.open = top, b"", os.dup(top)
+
+    def parent(self, path):
+        """The folder that a path is in, open until the next call, and the path's last part."""
+        folder, _, name = path.rpartition(b"/")
+        if folder != self.path:
+            os.close(self.open)
+            self.path, self.open = folder, os.dup(self.top)
+            for part in folder.split(b"/") if folder else ():
+                outer = self.open
+                self.open = os.open(part, OPEN_FOLDER, dir_fd=outer)
+                os.close(outer)
+        return self.open, name or b"."
 
 
 class Placer:
     def __init__(self, packs, destination):
-        self.packs, self.destination = packs, os.fsencode(destination)
+        os.makedirs(destination, exist_ok=True)
+        top = os.open(destination, OPEN_FOLDER)
+        self.packs, self.places, self.firsts = packs, Folders(top), Folders(top)
         self.warnings, self.files, self.folders = [], {}, []
 
     def put(self, entry, path):
         """Makes the entry at `path` below the destination (itself if empty)."""
-        place = os.path.join(self.destination, path) if path else self.destination
         if entry.flags & CHANGED:
             self.warn(path, "changed while it was read")
         if entry.flags & NOT_STORED and entry.type == FILE:
@@ -35,26 +57,30 @@ class Placer:
             return
         if entry.flags & NOT_STORED:
             self.warn(path, "not all that it held is stored")
-        if self.linked(entry, place):
+        if self.linked(entry, path) or not self.make(entry, path):
             return
-        if self.make(entry, path, place):
-            self.own(entry, path, place)
-
-    def own(self, entry, path, place):
-        """Owner and attributes; then, as they may change them, mode and times."""
-        self.attempt(path, "owner", lambda: os.lchown(place, entry.uid, entry.gid))
-        for name, value in entry.xattrs:
-            put = partial(os.setxattr, place, name, value, follow_symlinks=False)
-            self.attempt(path, f"attribute {os.fsdecode(name)}", put)
         if entry.type == DIRECTORY:
-            self.folders.append((entry, place))
+            self.folders.append((entry, path))
         else:
-            dress(entry, place)
+            self.dress(entry, path)
 
     def finish(self):
-        """Modes and times of directories, once nothing changes below them."""
-        for entry, place in reversed(self.folders):
-            dress(entry, place)
+        """Directories get theirs once nothing changes below them."""
+        for entry, path in reversed(self.folders):
+            self.dress(entry, path)
+
+    def dress(self, entry, path):
+        """Owner and attributes; then, as they may change them, mode and times."""
+        folder, name = self.places.parent(path)
+        at = {"dir_fd": folder, "follow_symlinks": False}
+        self.attempt(path, "owner", lambda: os.chown(name, entry.uid, entry.gid, **at))
+        for key, value in entry.xattrs:
+            place = b"/proc/self/fd/%d/%s" % (folder, name)
+            put = partial(os.setxattr, place, key, value, follow_symlinks=False)
+            self.attempt(path, f"attribute {os.fsdecode(key)}", put)
+        if entry.type != SYMLINK:
+            os.chmod(name, entry.mode, dir_fd=folder)
+        os.utime(name, ns=(entry.mtime, entry.mtime), **at)
 
     def warn(self, path, what):
         self.warnings.append(f"{os.fsdecode(path)}: {what}")
@@ -67,36 +93,34 @@ class Placer:
             self.warn(path, f"{what}: {error.strerror}")
             return False
 
-    def linked(self, entry, place):
+    def linked(self, entry, path):
         """Whether the entry is one more name of a file that is there."""
         if entry.same is None:
             return False
-        first = self.files.setdefault(entry.same, place)
-        if first != place:
-            os.link(first, place, follow_symlinks=False)
-        return first != place
-
-    def make(self, entry, path, place):
-        if entry.type == FILE:
-            self.write(entry, place)
-        elif entry.type == DIRECTORY:
-            os.makedirs(place, exist_ok=not path)
-        elif entry.type == SYMLINK:
-            os.symlink(entry.target, place)
-        else:
-            mode, device = KINDS[entry.type] | 0o600, os.makedev(*entry.device)
-            return self.attempt(path, "not made", lambda: os.mknod(place, mode, device))
+        first = self.files.setdefault(entry.same, path)
+        if first == path:
+            return False
+        (source, old), (folder, name) = self.firsts.parent(first), self.places.parent(path)
+        os.link(old, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
         return True
 
-    def write(self, entry, place):
-        with open(place, "xb") as file:
+    def make(self, entry, path):
+        folder, name = self.places.parent(path)
+        if entry.type == FILE:
+            self.write(entry, folder, name)
+        elif entry.type == DIRECTORY and path:
+            os.mkdir(name, dir_fd=folder)
+        elif entry.type == SYMLINK:
+            os.symlink(entry.target, name, dir_fd=folder)
+        elif entry.type in KINDS:
+            mode, device = KINDS[entry.type] | 0o600, os.makedev(*entry.device)
+            put = partial(os.mknod, name, mode, device, dir_fd=folder)
+            return self.attempt(path, "not made", put)
+        return True
+
+    def write(self, entry, folder, name):
+        with open(name, "xb", opener=partial(os.open, mode=0o600, dir_fd=folder)) as file:
             for offset, block in pieces(self.packs, entry):
                 file.seek(offset)
                 file.write(block)
             file.truncate(entry.size)
-
-
-def dress(entry, place):
-    if entry.type != SYMLINK:
-        os.chmod(place, entry.mode)
-    os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)

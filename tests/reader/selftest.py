@@ -161,7 +161,8 @@ def main(arguments):
         repository = os.path.join(folder, "repository")
         for key in ("recovery.key", "agent.key"):
             assert run("check", repository, os.path.join(folder, key))[0] == 0
-        print(damage.damage_everything(folder, run, 1 if arguments == ["--all"] else 11), "damages found")
+        share = 1 if arguments == ["--all"] else 11
+        print(damage.damage_everything(folder, run, share), "damages found")
         print(damage.exceed_limits(folder, run), "objects found too large")
     print(crimes.break_every_rule(run), "broken rules found")
 

@@ -376,6 +376,9 @@ fn read_entry(
         (true, false) => Fidelity::Changed,
         (false, false) => Fidelity::Exact,
     };
+    if fidelity == Fidelity::Absent && content.cutter.is_some() {
+        return Err(Malformed("content of a file whose content is not stored"));
+    }
     if entry.is_file() && entry.size_bytes > 0 && content.cutter.is_none() {
         let all_hole = matches!(&extents, Extents::Inline(runs) if runs.is_empty());
         if fidelity != Fidelity::Absent && !all_hole {

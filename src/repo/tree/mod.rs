@@ -14,12 +14,14 @@ pub mod path;
 use crate::entry::TreePath;
 use crate::repo::secret::Keys;
 
-/// A leaf ends after an entry whose path hashes to this many zero bits: 512 entries on average.
-const LEAF_ZEROS: u32 = 9;
+/// A leaf ends after an entry whose path hashes to this many zero bits: 32 entries on average. Leaves are
+/// compressed many together, so small ones cost some 3 bytes an entry; with large ones a backup in which
+/// 1 % of the files changed here and there would store nearly all metadata anew.
+const LEAF_ZEROS: u32 = 5;
 /// Each level above needs this many more: 64 children on average.
 const LEVEL_ZEROS: u32 = 6;
 /// A leaf ends after this many entries in any case.
-pub const LEAF_ENTRIES_LIMIT: usize = 2048;
+pub const LEAF_ENTRIES_LIMIT: usize = 512;
 /// An inner node ends after this many children in any case.
 pub const INNER_CHILDREN_LIMIT: usize = 1024;
 

@@ -188,6 +188,14 @@ impl Writer {
         references.for_each(|reference| known.insert(reference));
     }
 
+    /// A node that could not be read: what its pack holds is stored anew where it is needed, so that
+    /// damage of the parent does not live on.
+    pub fn distrust(&self, reference: &ChunkRef) {
+        if let Some(place) = reference.frame.place() {
+            lock(&self.known_nodes).distrust(place.pack);
+        }
+    }
+
     /// Asks the index for those of `chunks` that this session has not met, so that the next
     /// [`Writer::claim`] knows them. The first question opens the index and the packs of sessions that
     /// never committed; without new chunks nothing is asked.

@@ -1,0 +1,97 @@
+//! Walking the entries of a subtree leaf by leaf, past what is damaged: a leaf that cannot be read
+//! costs its own entries, an inner node those below it, and the rest is restored all the same.
+
+use crate::entry::TreePath;
+use crate::repo::cursor::LeafCursor;
+use crate::repo::reference::ChunkRef;
+use crate::repo::tree::leaf::StoredEntry;
+use crate::repo::{self, Repository};
+use crate::restore::fetch::is_damage;
+
+/// What the walk comes to next.
+pub(super) enum Step {
+    /// Entries, maybe none.
+    Entries(Vec<StoredEntry>),
+    /// A part of the tree that cannot be read.
+    Lost(Lost),
+}
+
+/// Entries that cannot be read any more.
+#[derive(Debug)]
+pub(super) struct Lost {
+    /// The last of them; the first is not known.
+    pub(super) last: TreePath,
+    /// Why.
+    pub(super) error: repo::Error,
+}
+
+/// Walks the entries of a subtree in path order.
+pub(super) struct Subtree {
+    repository: Repository,
+    cursor: LeafCursor,
+    path: TreePath,
+    /// Whether the cursor stands in the subtree.
+    sought: bool,
+    ended: bool,
+}
+
+impl Subtree {
+    /// Stands before the entry at `path`. Fails if the root of the tree cannot be read.
+    pub(super) async fn open(
+        repository: &Repository,
+        root: &ChunkRef,
+        path: &TreePath,
+    ) -> Result<Self, repo::Error> {
+        Ok(Self {
+            repository: repository.clone(),
+            cursor: LeafCursor::open(repository, root).await?,
+            path: path.clone(),
+            sought: false,
+            ended: false,
+        })
+    }
+
+    /// What comes next; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Step>, repo::Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        match self.read().await {
+            Ok(Some(entries)) => Ok(Some(Step::Entries(entries))),
+            Ok(None) => Ok(None),
+            Err(error) if is_damage(&error) => self.lose(error).map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<Vec<StoredEntry>>, repo::Error> {
+        if !self.sought {
+            self.cursor.seek(&self.path).await?;
+            self.sought = true;
+        }
+        let Some(child) = self.cursor.peek().await? else {
+            return Ok(None);
+        };
+        let reference = child.reference.clone();
+        let mut entries = self.repository.leaf(&reference).await?;
+        self.cursor.advance();
+        self.ended = entries.last().is_some_and(|last| self.is_past(&last.entry.path));
+        entries.retain(|stored| stored.entry.path.starts_with(&self.path));
+        Ok(Some(entries))
+    }
+
+    fn lose(&mut self, error: repo::Error) -> Result<Step, repo::Error> {
+        let Some(child) = self.cursor.current() else {
+            return Err(error);
+        };
+        let last = child.last_path.clone();
+        self.cursor.advance();
+        self.ended = self.is_past(&last);
+        Ok(Step::Lost(Lost { last, error }))
+    }
+
+    /// Whether nothing of the subtree comes after `path`.
+    fn is_past(&self, path: &TreePath) -> bool {
+        *path > self.path && !path.starts_with(&self.path)
+    }
+}
