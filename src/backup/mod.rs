@@ -36,8 +36,9 @@ pub use flow::Progress;
 
 /// Entries that wait between scan and reading stage.
 const ORDERS: usize = 2048;
-/// Leaves that wait between scan and assembling stage.
-const DRAFTS: usize = 16;
+/// Leaves that wait between scan and assembling stage: some 8,000 entries. With fewer, small files could
+/// not be gathered into full frames.
+const DRAFTS: usize = 256;
 
 /// How to back up.
 #[derive(Clone, Debug, Default)]

@@ -30,7 +30,7 @@ use crate::units::{MIB, to_u64, to_usize};
 /// Changed pages that are stored as one chunk.
 const GROUP_BYTES: usize = MIB;
 /// Bytes that are read and compared at a time.
-const WINDOW_BYTES: usize = 4 * MIB;
+const WINDOW_BYTES: usize = 2 * MIB;
 /// A group is stored after so many segments even if it is not full.
 const GROUP_SEGMENTS: usize = 32;
 
@@ -64,6 +64,8 @@ struct Paging<'a> {
     page_bytes: usize,
     group: Option<Group>,
     stores: VecDeque<Task<()>>,
+    /// The buffer of the window before.
+    spare: Vec<u8>,
 }
 
 /// Reads a file page by page. Returns what is left to be done, as `read_large` does.
@@ -76,7 +78,8 @@ pub(super) async fn read_paged(
 ) -> Result<impl Future<Output = Result<(), repo::Error>> + Send + 'static, repo::Error> {
     let page_bytes = to_usize(page_bytes.into());
     let mut parent = ParentMap::open(stage, request.parent.as_ref(), page_bytes);
-    let mut paging = Paging { stage, page_bytes, group: None, stores: VecDeque::new() };
+    let mut paging =
+        Paging { stage, page_bytes, group: None, stores: VecDeque::new(), spare: Vec::new() };
     // So many segments may wait for a group that is still open.
     let (segments, drafts) = mpsc::channel(2 * GROUP_SEGMENTS);
     let mapping = stage.spawn(write_map(Arc::clone(&stage.writer), drafts));
@@ -183,7 +186,7 @@ impl Paging<'_> {
     }
 
     async fn window(
-        &self,
+        &mut self,
         mut content: Box<dyn source::Content>,
         at_bytes: u64,
         length: usize,
@@ -193,9 +196,11 @@ impl Paging<'_> {
         let writer = Arc::clone(&self.stage.writer);
         let hashes = Arc::clone(hashes);
         let page_bytes = self.page_bytes;
+        let mut bytes = std::mem::take(&mut self.spare);
         let job = move || {
             let known = hashes.get(first_page..).unwrap_or_default();
-            let window = read_window(&mut *content, &writer, at_bytes, length, page_bytes, known);
+            bytes.resize(length, 0);
+            let window = read_window(&mut *content, &writer, at_bytes, bytes, page_bytes, known);
             (content, window)
         };
         let (content, window) = self.stage.writer.repository().world().cpu.run(job).await;
@@ -223,6 +228,7 @@ impl Paging<'_> {
             };
             pages.push(DraftPage { hash, source });
         }
+        self.spare = window.bytes;
         // Where all is new, groups end at multiples of their size, so that a copy of the file that
         // has no parent finds the same chunks.
         let aligned = (pages.len() * self.page_bytes).is_multiple_of(GROUP_BYTES);
@@ -276,13 +282,12 @@ fn read_window(
     content: &mut dyn source::Content,
     writer: &Writer,
     at_bytes: u64,
-    length: usize,
+    mut bytes: Vec<u8>,
     page_bytes: usize,
     known: &[PageHash],
 ) -> Result<Window, Problem> {
-    let mut bytes = vec![0; length];
     let read = content.read_at(&mut bytes, at_bytes)?;
-    if read < length {
+    if read < bytes.len() {
         return Err(Problem {
             path: content.entry().path.clone(),
             fault: source::Fault::Shrunk,

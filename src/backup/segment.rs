@@ -122,9 +122,7 @@ impl ParentSegment {
         let segment = node(&own).await?;
         let (full, base) = match &segment {
             Segment::Full { .. } => (own.clone(), None),
-            Segment::Overlay { base, .. } => {
-                (base.clone(), Some(node(base).await?))
-            }
+            Segment::Overlay { base, .. } => (base.clone(), Some(node(base).await?)),
         };
         let full_hashes = match base.as_ref().unwrap_or(&segment) {
             Segment::Full { pages, .. } => pages.iter().map(|page| page.hash).collect(),

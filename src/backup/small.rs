@@ -18,7 +18,7 @@ pub(super) const ONE_CHUNK_BYTES: u64 = 128 * KIB as u64;
 /// A file up to this size is read with its neighbours.
 pub(super) const SMALL_BYTES: u64 = MIB as u64;
 /// How many bytes of neighbours are read into a buffer.
-pub(super) const BATCH_BYTES: u64 = 4 * MIB as u64;
+pub(super) const BATCH_BYTES: u64 = 2 * MIB as u64;
 /// And how many files.
 pub(super) const BATCH_FILES: usize = 1024;
 

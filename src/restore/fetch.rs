@@ -29,6 +29,11 @@ const MEMORY_KIB: usize = 28 * 1024;
 const WINDOW_BYTES: u64 = 64 * MIB as u64;
 /// And pieces, which take memory too.
 const WINDOW_PIECES: usize = 65_536;
+/// Short jobs that go to the CPU pool together: to hand over one by one costs more than most take.
+const JOBS_TOGETHER: usize = 64;
+
+/// A short job beside the fetching.
+type Job = Box<dyn FnOnce(&Shared) -> Result<(), Error> + Send>;
 
 /// A piece and the file that it belongs to.
 struct Wanted {
@@ -58,6 +63,7 @@ pub(super) struct Fetcher {
     window: BTreeMap<(PackId, u32), FrameWork>,
     window_bytes: u64,
     window_pieces: usize,
+    jobs: Vec<Job>,
     tasks: JoinSet<Result<(), Error>>,
 }
 
@@ -81,6 +87,7 @@ impl Fetcher {
             window: BTreeMap::new(),
             window_bytes: 0,
             window_pieces: 0,
+            jobs: Vec::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -107,18 +114,27 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Runs work on the CPU pool beside the fetching.
+    /// Runs a short job on the CPU pool beside the fetching, by the end of it at the latest.
     pub(super) async fn run(
         &mut self,
-        work: impl FnOnce(&Shared) -> Result<(), Error> + Send + 'static,
+        job: impl FnOnce(&Shared) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
+        self.jobs.push(Box::new(job));
+        if self.jobs.len() >= JOBS_TOGETHER { self.run_jobs().await } else { Ok(()) }
+    }
+
+    async fn run_jobs(&mut self) -> Result<(), Error> {
+        let jobs = std::mem::take(&mut self.jobs);
+        if jobs.is_empty() {
+            return Ok(());
+        }
         let shared = Arc::clone(&self.shared);
-        let permit = reserve(&self.shared, 1).await?;
+        let permit = reserve(&self.shared, to_u64(jobs.len() * KIB)).await?;
         self.tasks.spawn(async move {
             let cpu = shared.repository.world().cpu.clone();
             cpu.run(move || {
                 let _permit = permit;
-                work(&shared)
+                jobs.into_iter().try_for_each(|job| job(&shared))
             })
             .await
         });
@@ -136,8 +152,9 @@ impl Fetcher {
         self.window_pieces = 0;
         let frames = std::mem::take(&mut self.window).into_values();
         for run in coalesce(frames) {
-            let bytes =
-                run.stored_bytes() + run.frames.iter().map(FrameWork::plain_bytes).sum::<u64>();
+            // Frames are opened one after the other, or as many as there are cores.
+            let largest = run.frames.iter().map(FrameWork::plain_bytes).max().unwrap_or(0);
+            let bytes = run.stored_bytes() + largest;
             let permit = reserve(&self.shared, bytes).await?;
             let shared = Arc::clone(&self.shared);
             self.tasks.spawn(async move {
@@ -159,6 +176,7 @@ impl Fetcher {
 
     /// Waits for everything; returns the bytes that were fetched.
     pub(super) async fn finish(mut self) -> Result<u64, Error> {
+        self.run_jobs().await?;
         self.flush().await?;
         while let Some(done) = self.tasks.join_next().await {
             joined(done)?;

@@ -58,6 +58,13 @@ impl RestoredFile {
         self.damaged.load(Ordering::Relaxed)
     }
 
+    /// Ends the plan, if pieces are still to come; false if that makes it the last, and
+    /// [`RestoredFile::done`] has to be called. Never blocks.
+    pub(super) fn plan_ends(&self) -> bool {
+        let others = |pending: u64| (pending > 1).then(|| pending - 1);
+        self.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, others).is_ok()
+    }
+
     /// Counts `pieces` as written (or given up); the last one ends the file. True if it was the last.
     /// Blocks.
     pub(super) fn done(

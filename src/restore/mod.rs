@@ -9,6 +9,7 @@ mod existing;
 mod fetch;
 mod file;
 mod layout;
+mod parents;
 mod pass;
 mod subtree;
 mod wal;
@@ -235,9 +236,8 @@ pub async fn run(
             wal: &options.wal,
             links: Vec::new(),
             first_names: std::collections::HashMap::new(),
-            directories: Vec::new(),
-            last_path: None,
-            lost: Vec::new(),
+            parents: parents::Parents::default(),
+            stand_ins: Vec::new(),
             numbers: BTreeSet::new(),
             root_entry: None,
             extra_names: options.delete.then(Names::new),

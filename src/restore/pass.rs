@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::destination::Destination;
 use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
+use crate::facts::WalFacts;
 use crate::repo::content::ContentItems;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
@@ -16,11 +17,14 @@ use crate::restore::existing::{clear, missing};
 use crate::restore::fetch::{Fetcher, finish_pieces, is_damage};
 use crate::restore::file::RestoredFile;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
+use crate::restore::parents::Parents;
 use crate::restore::subtree::{Lost, Step, Subtree};
 use crate::restore::wal::{RestoredWal, WalOptions, gaps, is_wanted, wal_facts};
 use crate::restore::{Damage, Error, Loss, Names, Progress, Report, blocking};
 use crate::units::to_u64;
 
+/// Entries that are restored in one go, directories first.
+const ENTRIES_TOGETHER: usize = 512;
 /// Directories that get their final attributes in one call.
 const CLOSED_TOGETHER: usize = 64;
 
@@ -41,11 +45,9 @@ pub(super) struct Pass<'a> {
     /// First name of each hard-linked file.
     pub(super) first_names: HashMap<(u64, u64), TreePath>,
     /// Directories from the root to the entry before.
-    pub(super) directories: Vec<Entry>,
-    /// The entry before.
-    pub(super) last_path: Option<TreePath>,
-    /// Parts of the tree that cannot be read: the last entry before, and the last in it.
-    pub(super) lost: Vec<(Option<TreePath>, TreePath)>,
+    pub(super) parents: Parents,
+    /// Directories to be made in place of lost ones.
+    pub(super) stand_ins: Vec<Entry>,
     /// Segments of a WAL source, by their numbers.
     pub(super) numbers: BTreeSet<u64>,
     /// The root of what is restored.
@@ -81,6 +83,7 @@ impl Pass<'_> {
         let mut subtree = self.subtree().await?;
         let facts = wal_facts(self.source);
         let mut found = false;
+        let mut waiting = Vec::new();
         while let Some(step) = subtree.next().await? {
             let entries = match step {
                 Step::Entries(entries) => entries,
@@ -90,18 +93,16 @@ impl Pass<'_> {
                     continue;
                 }
             };
-            for stored in entries {
-                found = true;
-                self.check_parent(&stored.entry, &damage).await?;
-                if let Some(facts) = &facts
-                    && !is_wanted(facts, self.wal, &stored.entry, &mut self.numbers)
-                {
-                    continue;
-                }
-                self.report.entries += 1;
-                self.entry(&mut fetcher, stored, &damage).await?;
+            found |= !entries.is_empty();
+            for stored in &entries {
+                self.check_parent(&stored.entry, &damage)?;
+            }
+            waiting.extend(entries);
+            if waiting.len() >= ENTRIES_TOGETHER {
+                self.entries(&mut fetcher, std::mem::take(&mut waiting), &facts, &damage).await?;
             }
         }
+        self.entries(&mut fetcher, waiting, &facts, &damage).await?;
         if !found {
             return Err(Error::NotThere {
                 wanted: format!("{}/{}", self.source.name, self.path),
@@ -129,6 +130,37 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Restores some entries: directories first, all in one go, then what is in them.
+    async fn entries(
+        &mut self,
+        fetcher: &mut Fetcher,
+        entries: Vec<StoredEntry>,
+        facts: &Option<WalFacts>,
+        damage: &mpsc::UnboundedSender<Damage>,
+    ) -> Result<(), Error> {
+        let directories = std::mem::take(&mut self.stand_ins);
+        let mut directories: Vec<Entry> = directories
+            .into_iter()
+            .chain(entries.iter().map(|stored| &stored.entry).filter(|e| e.is_directory()).cloned())
+            .map(|entry| Entry { path: self.place(&entry.path, true), ..entry })
+            .collect();
+        directories.sort_by(|one, other| one.path.cmp(&other.path));
+        let make = move |destination: &dyn Destination| {
+            directories.iter().try_for_each(|directory| destination.directory(directory))
+        };
+        blocking(self.repository, self.destination, make).await?;
+        for stored in entries {
+            if let Some(facts) = facts
+                && !is_wanted(facts, self.wal, &stored.entry, &mut self.numbers)
+            {
+                continue;
+            }
+            self.report.entries += 1;
+            self.entry(fetcher, stored, damage).await?;
+        }
+        Ok(())
+    }
+
     async fn subtree(&self) -> Result<Subtree, repo::Error> {
         Subtree::open(self.repository, &self.source.root, self.path).await
     }
@@ -138,57 +170,29 @@ impl Pass<'_> {
     fn lose(&mut self, lost: Lost) -> Damage {
         self.delete = false;
         let Lost { last, error } = lost;
-        let after = self.last_path.replace(last.clone());
-        let damage = Damage {
-            path: self.place(&last, false),
-            loss: Loss::Entries { after: after.as_ref().map(|after| self.place(after, false)) },
-            detail: error.to_string(),
-        };
-        self.lost.push((after, last));
-        damage
+        let after = self.parents.lose(last.clone());
+        let after = after.map(|after| self.place(&after, false));
+        let path = self.place(&last, false);
+        Damage { path, loss: Loss::Entries { after }, detail: error.to_string() }
     }
 
-    /// A tree in which something lies below what is no directory would make the destination follow a
-    /// link, if it ever did that. Directories whose own entries are lost are made anew, for nobody but
-    /// their owner, so that what is in them has a place.
-    async fn check_parent(
+    /// Makes sure that an entry lies in a directory.
+    fn check_parent(
         &mut self,
         entry: &Entry,
         damage: &mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
-        while self.directories.last().is_some_and(|last| !is_below(&entry.path, &last.path)) {
-            self.directories.pop();
-        }
-        let mut missing = Vec::new();
-        let mut above = entry.path.parent();
-        while let Some(path) = above.filter(|_| entry.path != *self.path) {
-            let is_known = self.directories.last().is_some_and(|last| last.path == path);
-            if is_known || !path.starts_with(self.path) {
-                break;
-            }
-            above = path.parent();
-            missing.push(path);
-        }
-        for path in missing.into_iter().rev() {
-            let is_lost = |(after, last): &(Option<TreePath>, TreePath)| {
-                after.as_ref().is_none_or(|after| *after < path) && path <= *last
-            };
-            if !self.lost.iter().any(is_lost) {
-                let what = format!("the tree of source {}", self.source.name);
-                let reason = format!("{} lies below something that is no directory", entry.path);
-                return Err(repo::Error::damaged(what, reason).into());
-            }
-            let made = stand_in(entry, self.directories.last(), path);
-            let place = self.place(&made.path, true);
-            self.directory(Entry { path: place.clone(), ..made.clone() }).await?;
-            self.directories.push(made);
+        let stand_ins = self.parents.enter(entry, self.path).ok_or_else(|| {
+            let what = format!("the tree of source {}", self.source.name);
+            let reason = format!("{} lies below something that is no directory", entry.path);
+            repo::Error::damaged(what, reason)
+        })?;
+        for made in stand_ins {
+            let path = self.place(&made.path, true);
             let detail = "what was stored of the directory itself is lost".to_owned();
-            drop(damage.send(Damage { path: place, loss: Loss::Attributes, detail }));
+            drop(damage.send(Damage { path, loss: Loss::Attributes, detail }));
+            self.stand_ins.push(made);
         }
-        if entry.is_directory() {
-            self.directories.push(entry.clone());
-        }
-        self.last_path = Some(entry.path.clone());
         Ok(())
     }
 
@@ -208,7 +212,8 @@ impl Pass<'_> {
             self.root_entry = Some(stored.entry.clone());
         }
         match stored.entry.kind {
-            Kind::Directory => self.directory(stored.entry).await,
+            // Made before.
+            Kind::Directory => Ok(()),
             Kind::File if stored.fidelity == Fidelity::Absent => Ok(()),
             Kind::File => {
                 if self.is_further_name(&stored.entry) {
@@ -245,10 +250,6 @@ impl Pass<'_> {
         }
         self.first_names.insert(inode, entry.path.clone());
         false
-    }
-
-    async fn directory(&mut self, entry: Entry) -> Result<(), Error> {
-        blocking(self.repository, self.destination, move |d| d.directory(&entry)).await
     }
 
     async fn file(
@@ -288,6 +289,9 @@ impl Pass<'_> {
                 file.spoil();
             }
             Err(error) => return Err(error),
+        }
+        if file.plan_ends() {
+            return Ok(());
         }
         fetcher.run(move |shared| finish_pieces(shared, &file, 1)).await
     }
@@ -451,25 +455,5 @@ impl Pass<'_> {
         };
         self.report.removed += blocking(self.repository, self.destination, seal).await?;
         Ok(())
-    }
-}
-
-fn is_below(path: &TreePath, directory: &TreePath) -> bool {
-    path != directory && path.starts_with(directory)
-}
-
-/// A directory in place of one whose entry is lost, with the owner of the one that it is in, or of what
-/// was found in it.
-fn stand_in(found: &Entry, above: Option<&Entry>, path: TreePath) -> Entry {
-    let owner = above.unwrap_or(found);
-    Entry {
-        path,
-        kind: Kind::Directory,
-        mode: 0o700,
-        size_bytes: 0,
-        links: 1,
-        xattrs: Vec::new(),
-        extents: None,
-        ..owner.clone()
     }
 }

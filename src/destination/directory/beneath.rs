@@ -155,8 +155,11 @@ impl Root {
             let opened = open_below(&directory, name);
             directory = opened.map_err(|errno| self.walk_error(path, done_bytes, errno))?;
             self.note_file_system(path, &directory)?;
+            // Its siblings will come through the same directories.
+            if let Some(reached) = bytes.get(..done_bytes).and_then(TreePath::from_bytes) {
+                self.keep(&reached, &directory);
+            }
         }
-        self.keep(path, &directory);
         Ok(directory)
     }
 

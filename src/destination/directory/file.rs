@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::fs::{self as sys, AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -25,9 +25,14 @@ pub(super) struct OpenFile {
     entry: Entry,
     /// `None` once it is finished.
     file: RwLock<Option<File>>,
+    /// Held while writing: file systems let one write to a file at a time, and spin meanwhile.
+    writing: Mutex<()>,
     /// How far it has been written, or sized.
     reached_bytes: AtomicU64,
 }
+
+/// Pieces from this size on go to the disk at once; smaller ones are left to the kernel to gather.
+const WRITTEN_OUT_AT_ONCE_BYTES: usize = 256 * 1024;
 
 /// The output of an entry that is left out.
 #[derive(Debug)]
@@ -68,7 +73,7 @@ pub(super) fn create(shared: &Arc<Shared>, entry: &Entry) -> Result<OpenFile, Er
     let extents = entry.extents.take();
     entry.extents = extents.filter(|extents| holes::are_sound(extents, size_bytes));
     let (parent, name) = begun.root.parent(&entry.path)?;
-    let (file, reached_bytes) = match make(&parent, name) {
+    let (file, reached_bytes) = match make_with(&parent, name, first_mode(shared, &entry)) {
         Ok(file) => (file, 0),
         Err(Errno::EXIST) => {
             let file = take_over(shared, begun, &parent, name, &entry)?;
@@ -80,13 +85,27 @@ pub(super) fn create(shared: &Arc<Shared>, entry: &Entry) -> Result<OpenFile, Er
         shared: Arc::clone(shared),
         entry,
         file: RwLock::new(Some(file)),
+        writing: Mutex::new(()),
         reached_bytes: AtomicU64::new(reached_bytes),
     })
 }
 
 fn make(parent: &Directory, name: &[u8]) -> Result<File, Errno> {
+    make_with(parent, name, Mode::RUSR | Mode::WUSR)
+}
+
+fn make_with(parent: &Directory, name: &[u8], mode: Mode) -> Result<File, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    sys::openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+    sys::openat(parent, name, flags, mode).map(File::from)
+}
+
+/// The mode that a file is made with: its own where it will be ours, so that none has to be set later;
+/// else nobody but us shall watch it arrive.
+fn first_mode(shared: &Shared, entry: &Entry) -> Mode {
+    let ours = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let own = Mode::RUSR | Mode::WUSR;
+    let is_ours = shared.owners.of(entry) == ours;
+    if is_ours { own | Mode::from_raw_mode(entry.mode & 0o777) } else { own }
 }
 
 /// Prepares what is there at a file's name: a file with one name is kept, sized, and gets its
@@ -221,6 +240,16 @@ fn copy(begun: &Begun, old: &File, new: &File, entry: &Entry) -> Result<(), Erro
     Ok(())
 }
 
+/// Lets the disk begin with what will have to be durable at the end: Linux writes dirty pages out when it
+/// is told that they are not needed, without waiting for them. Only advice, so nothing is said of errors.
+fn start_writing_out(file: &File, offset_bytes: u64, length: usize) {
+    if length < WRITTEN_OUT_AT_ONCE_BYTES {
+        return;
+    }
+    let length_bytes = u64::try_from(length).ok().and_then(std::num::NonZeroU64::new);
+    let _advice = sys::fadvise(file, offset_bytes, length_bytes, sys::Advice::DontNeed);
+}
+
 impl OpenFile {
     fn error(&self, action: &'static str, source: std::io::Error) -> Error {
         self.shared.error(action, &self.entry.path, source)
@@ -244,7 +273,11 @@ impl Output for OpenFile {
             return Err(self.error("write", std::io::Error::new(kind, beyond)));
         }
         let write = |piece: &[u8], offset: u64| {
-            file.write_all_at(piece, offset).map_err(|source| self.error("write", source))
+            let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            file.write_all_at(piece, offset).map_err(|source| self.error("write", source))?;
+            drop(writing);
+            start_writing_out(file, offset, piece.len());
+            Ok(())
         };
         let Some(extents) = &self.entry.extents else {
             self.reached_bytes.fetch_max(end, Ordering::Relaxed);
