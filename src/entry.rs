@@ -136,7 +136,7 @@ pub struct FileTime {
 
 impl FileTime {
     /// From nanoseconds since 1970.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 10^9")]
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder of 10^9")]
     pub fn from_nanoseconds(nanoseconds: i64) -> Self {
         Self {
             seconds: nanoseconds.div_euclid(1_000_000_000),

@@ -51,7 +51,7 @@ pub(super) async fn run(
     context: &Context,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let repository = context.open().await?;
+    let repository = context.open_past_cache().await?;
     let options = Options { names_only: args.names_only, read_data: args.read_data };
     let progress = Arc::new(Progress::default());
     let work = check::run(&repository, options, Arc::clone(&progress));

@@ -92,8 +92,7 @@ impl Context {
     }
 
     /// The directory for downloaded metadata, if there is to be one.
-    #[expect(dead_code, reason = "accepted already, so that scripts can say it; kept later")]
-    pub(super) fn cache(&self) -> Option<PathBuf> {
+    fn cache(&self) -> Option<PathBuf> {
         self.globals.cache.clone().or_else(|| variable("BACKSTAY_CACHE").map(PathBuf::from))
     }
 
@@ -129,12 +128,27 @@ impl Context {
         self.open_store(store).await
     }
 
-    /// Opens the repository in `store`.
-    pub(super) async fn open_store(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
+    /// Opens the repository so that everything comes from the store itself: for those who judge it.
+    pub(super) async fn open_past_cache(&self) -> Result<Repository, Failure> {
+        self.opened(self.store()?).await
+    }
+
+    async fn opened(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
         let place = store.place();
         let unlock = self.unlock().await?;
         let opened = Repository::open(store, self.world.clone(), &unlock).await;
         opened.map_err(|error| Failure::from(error).at(Some(&place)))
+    }
+
+    /// Opens the repository in `store`.
+    pub(super) async fn open_store(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
+        let opened = self.opened(store).await?;
+        if let Some(directory) = self.cache()
+            && let Err(error) = opened.keep_metadata_in(&directory)
+        {
+            tracing::warn!(%error, directory = %directory.display(), "going on without a cache");
+        }
+        Ok(opened)
     }
 
     /// The key that was given.

@@ -185,11 +185,11 @@ fn choose(found: Vec<(Key, Result<Opened, Error>)>) -> Result<(Opened, Option<Ov
         }
     }
     match (in_force, refused) {
-        (_, Some((_, error @ Error::Newer { .. }))) => Err(error),
-        (Some(opened), refused) => {
-            Ok((opened, refused.map(|(name, error)| Overruled::new(&name, &error))))
+        (Some(opened), None) => Ok((opened, None)),
+        (Some(opened), Some((name, error))) if !matches!(error, Error::Newer { .. }) => {
+            Ok((opened, Some(Overruled::new(&name, &error))))
         }
-        (None, Some((_, error))) => Err(error),
+        (_, Some((_, error))) => Err(error),
         (None, None) => Err(Error::Bug("no config was read".into())),
     }
 }

@@ -2,7 +2,8 @@
 //! written.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::repo::envelope::SecretString;
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::repo::layout;
 use crate::repo::lineage::{self, InForce, Overruled};
 use crate::repo::reader::FrameCache;
 use crate::repo::secret::{Secret, Secrets};
-use crate::store::Store;
+use crate::store::{Cache, Store};
 use crate::world::World;
 
 /// An open repository. Cheap to clone.
@@ -37,6 +38,8 @@ struct Inner {
     identities: Vec<Identity>,
     session_secrets: Mutex<HashMap<SessionId, Secret>>,
     frames: FrameCache,
+    /// Sealed metadata kept on this machine, if a place for it was named.
+    cache: OnceLock<Arc<Cache>>,
     /// A newer config that was passed over, if there is one.
     overruled: Option<Overruled>,
 }
@@ -177,6 +180,7 @@ impl Repository {
                 identities,
                 session_secrets: Mutex::default(),
                 frames: FrameCache::default(),
+                cache: OnceLock::new(),
                 overruled,
             }),
         }
@@ -185,6 +189,19 @@ impl Repository {
     /// Where the objects are.
     pub fn store(&self) -> &dyn Store {
         &*self.inner.store
+    }
+
+    /// Keeps metadata that is read from now on below `directory`, as it is stored.
+    pub fn keep_metadata_in(&self, directory: &Path) -> std::io::Result<()> {
+        let cache = Cache::open(directory, &self.id().to_string())?;
+        // Whoever comes second finds a cache there, which is all that was asked for.
+        let _first = self.inner.cache.set(Arc::new(cache));
+        Ok(())
+    }
+
+    /// Sealed metadata kept on this machine.
+    pub(super) fn cache(&self) -> Option<Arc<Cache>> {
+        self.inner.cache.get().cloned()
     }
 
     /// Clock, randomness and CPU.

@@ -217,12 +217,40 @@ impl Repository {
             return Ok(plain);
         }
         let opener = self.metadata_opener(place.pack)?;
-        let range = u64::from(place.offset_bytes)..place.end_bytes();
-        let stored: Bytes = self.store().get_range(&layout::pack(place.pack), range).await?;
-        let opening = move || opener.open(&place, &stored);
-        let plain = Arc::new(self.world().cpu.run(opening).await?);
+        let plain = match self.kept_frame(&opener, place).await {
+            Some(plain) => plain,
+            None => self.fetched_frame(opener, place).await?,
+        };
+        let plain = Arc::new(plain);
         self.frame_cache().put(&place, &plain);
         Ok(plain)
+    }
+
+    async fn kept_frame(&self, opener: &PackOpener, place: Place) -> Option<Vec<u8>> {
+        let cache = self.cache()?;
+        let opener = opener.clone();
+        let open = move || {
+            let (key, offset) = (layout::pack(place.pack), place.offset_bytes.into());
+            let stored = cache.get(&key, offset, place.stored_bytes.into())?;
+            let plain = opener.open(&place, &stored);
+            plain.inspect_err(|_| cache.forget(&key, offset)).ok()
+        };
+        self.world().cpu.run(open).await
+    }
+
+    async fn fetched_frame(&self, opener: PackOpener, place: Place) -> Result<Vec<u8>, Error> {
+        let key = layout::pack(place.pack);
+        let range = u64::from(place.offset_bytes)..place.end_bytes();
+        let stored: Bytes = self.store().get_range(&key, range).await?;
+        let cache = self.cache();
+        let open = move || {
+            let plain = opener.open(&place, &stored)?;
+            if let Some(cache) = cache {
+                cache.put(&key, place.offset_bytes.into(), &stored);
+            }
+            Ok(plain)
+        };
+        self.world().cpu.run(open).await
     }
 
     /// The bytes of a metadata chunk, checked, as `read` makes something of them.

@@ -228,8 +228,10 @@ pub async fn head_for_reading(
 /// What is in the commit register of `place`.
 pub async fn read_register(repository: &Repository, place: &Place) -> Result<Register, Error> {
     let key = place.register_key();
-    let object = repository.store().get(&key, SNAPSHOT_LIMIT_BYTES).await?;
-    let (kind, body) = open_object(repository.id(), repository.secrets(), &key, &object)?;
+    let (kind, body) = match kept_register(repository, &key).await {
+        Some(kept) => kept,
+        None => fetched_register(repository, &key).await?,
+    };
     match kind {
         Sealed::Snapshot => {
             let snapshot: Snapshot = record::decode(&key, &body)?;
@@ -241,6 +243,26 @@ pub async fn read_register(repository: &Repository, place: &Place) -> Result<Reg
         }
         _ => Err(Error::damaged(&key, "is neither a snapshot nor an abort record")),
     }
+}
+
+async fn kept_register(repository: &Repository, key: &Key) -> Option<(Sealed, Vec<u8>)> {
+    let cache = repository.cache()?;
+    let (id, secrets, key) = (repository.id(), repository.secrets().clone(), key.clone());
+    let open = move || {
+        let object = cache.get(&key, 0, SNAPSHOT_LIMIT_BYTES)?;
+        open_object(id, &secrets, &key, &object).inspect_err(|_| cache.forget(&key, 0)).ok()
+    };
+    repository.world().cpu.run(open).await
+}
+
+async fn fetched_register(repository: &Repository, key: &Key) -> Result<(Sealed, Vec<u8>), Error> {
+    let object = repository.store().get(key, SNAPSHOT_LIMIT_BYTES).await?;
+    let opened = open_object(repository.id(), repository.secrets(), key, &object)?;
+    if let Some(cache) = repository.cache() {
+        let key = key.clone();
+        repository.world().cpu.run(move || cache.put(&key, 0, &object)).await;
+    }
+    Ok(opened)
 }
 
 fn to_u64_len(bytes: &[u8]) -> u64 {

@@ -99,10 +99,11 @@ impl Pass<'_> {
             }
             waiting.extend(entries);
             if waiting.len() >= ENTRIES_TOGETHER {
-                self.entries(&mut fetcher, std::mem::take(&mut waiting), &facts, &damage).await?;
+                self.entries(&mut fetcher, std::mem::take(&mut waiting), facts.as_ref(), &damage)
+                    .await?;
             }
         }
-        self.entries(&mut fetcher, waiting, &facts, &damage).await?;
+        self.entries(&mut fetcher, waiting, facts.as_ref(), &damage).await?;
         if !found {
             return Err(Error::NotThere {
                 wanted: format!("{}/{}", self.source.name, self.path),
@@ -135,7 +136,7 @@ impl Pass<'_> {
         &mut self,
         fetcher: &mut Fetcher,
         entries: Vec<StoredEntry>,
-        facts: &Option<WalFacts>,
+        facts: Option<&WalFacts>,
         damage: &mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
         let directories = std::mem::take(&mut self.stand_ins);

@@ -2,6 +2,7 @@
 //! listed by prefix. Everything above sees only [`Store`]; everything about S3 or a local disk
 //! stays in this folder.
 
+mod cache;
 mod count;
 mod local;
 mod memory;
@@ -17,6 +18,7 @@ use futures::stream::BoxStream;
 
 use crate::class::Class;
 
+pub use cache::Cache;
 pub use count::{Counted, Usage};
 pub use local::LocalStore;
 pub use memory::MemoryStore;

@@ -147,3 +147,49 @@ fn a_newer_format_is_left_alone() {
     }
     place.run(["backup", "data"]).refuses(11, &["newer Backstay"]);
 }
+
+/// What is kept on this machine saves requests, is worth nothing to who judges the store, and may go, or
+/// be spoiled, at any time.
+#[test]
+fn a_cache_saves_requests_and_nothing_else() {
+    let place = Place::new();
+    place.back_up();
+    let cached = |command: &[&str]| {
+        let mut words = vec!["--cache", "cache", "--json"];
+        words.extend(command);
+        place.recover(words)
+    };
+    let gets = |said: &Said| said.json("restore")["requests"]["get"].as_u64().unwrap();
+    let restore = |to: &str| cached(&["restore", "latest", "--to", to]);
+    let first = restore("one");
+    let second = restore("two");
+    assert!(gets(&second) < gets(&first), "{first:?} {second:?}");
+    let kept = walk_files(&place.path("cache"));
+    assert!(kept.len() > 2, "{kept:?}");
+    for file in &kept {
+        let bytes = fs::read(file).unwrap();
+        assert!(!bytes.windows(5).any(|part| part == b"a.txt"), "names stand in clear in {file:?}");
+        if !file.ends_with("CACHEDIR.TAG") {
+            fs::write(file, vec![7; bytes.len()]).unwrap();
+        }
+    }
+    let third = restore("three");
+    assert_eq!((third.code, gets(&third)), (0, gets(&first)));
+    // Everything that it needs is kept again, but the check asks the store.
+    for pack in place.objects("pack") {
+        fs::write(pack, b"gone").unwrap();
+    }
+    assert_eq!(cached(&["ls", "latest"]).code, 0);
+    assert_eq!(cached(&["check"]).code, 6);
+    fs::remove_dir_all(place.path("cache")).unwrap();
+    assert_eq!(cached(&["ls", "latest"]).code, 6);
+}
+
+fn walk_files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(walk_files(&path)) } else { files.push(path) }
+    }
+    files
+}
