@@ -92,9 +92,9 @@ fn agent_text(repository: &Repository, secrets: Secrets) -> Zeroizing<String> {
     AgentKey { repository: repository.id(), secrets, recipient }.to_text()
 }
 
-/// Draws a new repository secret and returns the agent key that has it. The old agent key is refused
-/// from then on, and cannot read what is written after. What it could read before it still can, and
-/// deduplication begins anew: the next backup stores everything that changed since as new.
+/// Draws a new repository secret and returns the agent key that has it. With the old agent key nothing
+/// is written from then on, and what is written after cannot be read with it. What it could list before
+/// it still can, and deduplication begins anew: the next backup stores everything that changed since as new.
 pub async fn rotate_agent_key(
     repository: &Repository,
     passphrase: Option<&SecretString>,

@@ -57,6 +57,8 @@ for at in range(0, len(area), 4096):
     area[at] = 1
 """
 KEPT_FREE_MIB = 768
+# What a step needs at most: what is freed last is used first.
+TOUCHED_MIB = 4096
 
 
 def touch_free_memory() -> None:
@@ -68,7 +70,8 @@ def touch_free_memory() -> None:
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     free_mib = int(fields["MemFree"].split()[0]) // 1024 - KEPT_FREE_MIB
     if free_mib > 0:
-        subprocess.run([sys.executable, "-I", "-S", "-c", TOUCH, str(free_mib * MIB)], check=True)
+        touched = str(min(free_mib, TOUCHED_MIB) * MIB)
+        subprocess.run([sys.executable, "-I", "-S", "-c", TOUCH, touched], check=True)
 
 
 def launch(command: Command, log: Path) -> Taken:

@@ -44,7 +44,7 @@ enum Action {
         /// The file; must not exist yet
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
-        /// Make a new one, and refuse the old one from now on
+        /// Make a new one; the old one backs nothing up from now on, but still lists what it could list
         #[arg(long)]
         rotate: bool,
     },
