@@ -268,7 +268,8 @@ impl Run<'_> {
         let parent = match (&self.session.parent, self.previous(source)) {
             (Some(snapshot), Some(record)) if !self.options.read_all => {
                 let root = &record.root;
-                scan::Parent::open(&self.writer, root, snapshot.started).await?
+                let youth = scan::Youth::new(snapshot.started, cut);
+                scan::Parent::open(&self.writer, root, youth).await?
             }
             _ => None,
         };
@@ -285,8 +286,8 @@ impl Run<'_> {
         let (drafts, drafted) = mpsc::channel(DRAFTS);
         let reading = stage.spawn(read::run(stage.clone(), ordered));
         let assembling = stage.spawn(assemble::run(Arc::clone(&self.writer), drafted));
-        let started = self.session.started;
-        let scan = scan::Scan::new(&self.writer, &self.progress, parent, orders, drafts, started);
+        let youth = scan::Youth::new(self.session.started, cut);
+        let scan = scan::Scan::new(&self.writer, &self.progress, parent, orders, drafts, youth);
         let stages = async {
             let scanned = scan.run(cut).await.map_err(|ended| match ended {
                 scan::Ended::Source(error) => Error::Source(error),

@@ -26,11 +26,34 @@ use crate::units::to_u64;
 
 /// A change so soon before the run began, or later, may share its time stamp with a later one: such
 /// entries are read again. Kernels stamp with the clock of their last tick, which is at most 10 ms old.
-const RACY_NANOSECONDS: i64 = 100_000_000;
-/// The same where a file system keeps times in steps, of up to 2 s.
-const RACY_STEP_NANOSECONDS: i64 = 2_000_000_000;
+const YOUNG_NANOSECONDS: i64 = 100_000_000;
+/// The same where a file system keeps times in steps of up to 2 s, or has the clock of a server.
+const YOUNG_FOR_LONG_NANOSECONDS: i64 = 2_000_000_000;
 /// A time that is a multiple of this was rounded by such a file system, as all but a few are.
 const STEP_NANOSECONDS: u32 = 1_000_000;
+
+/// Which entries could have been changed once more without another time stamp. What counts is the change
+/// time, which only the kernel sets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Youth {
+    started_nanoseconds: i64,
+    has_local_clock: bool,
+}
+
+impl Youth {
+    /// As seen by a run that began at that time.
+    pub(super) fn new(started_nanoseconds: i64, cut: &dyn Cut) -> Self {
+        Self { started_nanoseconds, has_local_clock: cut.has_local_clock() }
+    }
+
+    fn is_young(&self, entry: &Entry) -> bool {
+        let stepped = entry.changed.nanoseconds.is_multiple_of(STEP_NANOSECONDS);
+        let exact = self.has_local_clock && !stepped;
+        let margin = if exact { YOUNG_NANOSECONDS } else { YOUNG_FOR_LONG_NANOSECONDS };
+        let from = FileTime::from_nanoseconds(self.started_nanoseconds.saturating_sub(margin));
+        entry.changed >= from || entry.modified >= from
+    }
+}
 
 /// An entry of a new leaf.
 pub(super) enum DraftEntry {
@@ -64,8 +87,8 @@ pub(super) struct Parent {
     repository: Repository,
     cursor: LeafCursor,
     loaded: VecDeque<StoredEntry>,
-    /// When the run that made it began.
-    started_nanoseconds: i64,
+    /// As seen by the run that made it.
+    youth: Youth,
 }
 
 impl Parent {
@@ -73,7 +96,7 @@ impl Parent {
     pub(super) async fn open(
         writer: &Writer,
         root: &ChunkRef,
-        started_nanoseconds: i64,
+        youth: Youth,
     ) -> Result<Option<Self>, repo::Error> {
         let repository = writer.repository().clone();
         let cursor = match LeafCursor::open(&repository, root).await {
@@ -85,7 +108,7 @@ impl Parent {
             }
             Err(error) => return Err(error),
         };
-        Ok(Some(Self { repository, cursor, loaded: VecDeque::new(), started_nanoseconds }))
+        Ok(Some(Self { repository, cursor, loaded: VecDeque::new(), youth }))
     }
 
     /// The entry at `path`; asked for in path order.
@@ -179,17 +202,8 @@ impl Parent {
             && was.mode == entry.mode
             && was.user_id == entry.user_id
             && was.group_id == entry.group_id
-            && !is_racy(entry, self.started_nanoseconds)
+            && !self.youth.is_young(entry)
     }
-}
-
-/// Whether the entry could have been changed once more without another time stamp. What counts is the
-/// change time, which only the kernel sets.
-fn is_racy(entry: &Entry, started_nanoseconds: i64) -> bool {
-    let stepped = entry.changed.nanoseconds.is_multiple_of(STEP_NANOSECONDS);
-    let margin = if stepped { RACY_STEP_NANOSECONDS } else { RACY_NANOSECONDS };
-    let from = FileTime::from_nanoseconds(started_nanoseconds.saturating_sub(margin));
-    entry.changed >= from || entry.modified >= from
 }
 
 /// The scan of one source.
@@ -199,7 +213,7 @@ pub(super) struct Scan {
     pub(super) parent: Option<Parent>,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) drafts: mpsc::Sender<Draft>,
-    pub(super) started_nanoseconds: i64,
+    pub(super) youth: Youth,
     group: Vec<Entry>,
     scanned: Scanned,
 }
@@ -223,7 +237,7 @@ impl Scan {
         parent: Option<Parent>,
         orders: mpsc::Sender<Order>,
         drafts: mpsc::Sender<Draft>,
-        started_nanoseconds: i64,
+        youth: Youth,
     ) -> Self {
         Self {
             writer: Arc::clone(writer),
@@ -231,7 +245,7 @@ impl Scan {
             parent,
             orders,
             drafts,
-            started_nanoseconds,
+            youth,
             group: Vec::new(),
             scanned: Scanned::default(),
         }
@@ -270,7 +284,7 @@ impl Scan {
         {
             return self.send(Draft::Same(child)).await;
         }
-        let racy = entries.iter().any(|entry| is_racy(entry, self.started_nanoseconds));
+        let racy = entries.iter().any(|entry| self.youth.is_young(entry));
         let stored = if racy { NO_FINGERPRINT } else { now };
         let mut drafts = Vec::with_capacity(entries.len());
         for entry in entries {

@@ -3,10 +3,11 @@
 use futures::TryStreamExt as _;
 
 use crate::check::{Check, Condition, is_damage};
+use crate::class::Class;
 use crate::repo;
 use crate::repo::index::{TABLE_HEADER_BYTES, TableHeader};
 use crate::repo::layout::{self, Place};
-use crate::repo::session::{Register, head_for_reading, read_register};
+use crate::repo::session::{Register, head_for_reading, is_unreadable, read_register};
 use crate::repo::snapshot::Checkpoint;
 use crate::store::{Key, Object};
 
@@ -73,7 +74,11 @@ impl Check<'_> {
                 self.snapshots.push(*snapshot);
             }
             Ok(Register::Aborted(_)) => {}
-            Err(error) if is_damage(&error) => {
+            // A key from before a rotation cannot read what came after; that is no damage.
+            Err(error)
+                if error.class() == Class::Denied
+                    && self.repository.overruled().is_some_and(|e| e.class() == Class::Denied) => {}
+            Err(error) if is_unreadable(&error) => {
                 let id: String = place.session.to_string().chars().take(8).collect();
                 let finding = self.found(place.register_key().as_str(), error.to_string());
                 finding.snapshots.insert(id);

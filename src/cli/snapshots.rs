@@ -6,6 +6,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{Fields, Output, fields};
 use super::show;
+use crate::class::Class;
 use crate::facts::Facts;
 use crate::list::{self, SnapshotsOptions, SnapshotsReport};
 use crate::repo::catalog::Unreadable;
@@ -147,5 +148,8 @@ pub(super) fn unreadable(unreadable: &[Unreadable]) -> Option<Failure> {
     let first = unreadable.first()?;
     let what = show::count(unreadable.len() as u64, "snapshot");
     let message = format!("{what} cannot be read, first {}: {}", first.id, first.error);
-    Some(Failure::new(Exit::Integrity, message))
+    // Sealed with a secret that the key lacks, all of them: it is the key that is old.
+    let old_key = unreadable.iter().all(|one| one.error.class() == Class::Denied);
+    let exit = if old_key { Exit::Denied } else { Exit::Integrity };
+    Some(Failure::new(exit, message))
 }

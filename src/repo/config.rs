@@ -1,6 +1,7 @@
 //! The config object: format, features and who can open the repository. FORMAT.md §3, §5.
 
 use bytes::Bytes;
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
@@ -10,7 +11,7 @@ use crate::repo::id::RepositoryId;
 use crate::repo::record;
 use crate::repo::seal::{MAGIC, VERSION};
 use crate::repo::secret::{Keys, Secret, Secrets};
-use crate::repo::wire::Cursor;
+use crate::repo::wire::{Cursor, put_bytes, put_length, put_var};
 
 /// The only format so far.
 pub const FORMAT: u32 = 1;
@@ -18,6 +19,8 @@ pub const FORMAT: u32 = 1;
 const KIND: u8 = 8;
 const HEADER_BYTES: usize = 28;
 const TAG_BYTES: usize = 32;
+/// Envelopes that are tried: opening one with a passphrase takes a second on purpose.
+const ENVELOPES: usize = 256;
 
 /// One sealed copy of the key bundle.
 #[derive(Clone, Debug, Encode, Decode)]
@@ -65,6 +68,9 @@ pub struct Config {
     /// What the store honours, where it was probed.
     #[n(8)]
     pub store_class: Option<String>,
+    /// Proof that someone who can open the repository wrote this; see [`Config::sign`].
+    #[n(9)]
+    pub owner_tag: Option<ByteArray<TAG_BYTES>>,
 }
 
 /// A config object taken apart but not yet trusted: nobody checked its tag.
@@ -103,6 +109,12 @@ struct BundleRecord {
 }
 
 impl Bundle {
+    /// The content identity that new sessions are sealed to.
+    pub fn newest_identity(&self) -> Result<&Identity, Error> {
+        let newest = self.identities.last();
+        newest.ok_or_else(|| Error::damaged("the key bundle in config", "holds no identity"))
+    }
+
     /// The plaintext of an envelope.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(record::encode(&BundleRecord {
@@ -139,6 +151,46 @@ impl Config {
         let tag = keys.config_tag(&object);
         object.extend_from_slice(&tag);
         object.into()
+    }
+
+    /// Puts the owner's tag on. An agent key is enough for the object's own tag, and whoever has one must
+    /// not be able to name recipients to whom the next change of keys seals everything.
+    pub fn sign(&mut self, newest: &Identity) {
+        self.owner_tag = Some(ByteArray::from(self.owner_tag_by(newest)));
+    }
+
+    /// Checks the owner's tag. Generation 0 may lack it: nobody can add that to a repository.
+    pub fn check_owner(&self, name: &str, newest: &Identity) -> Result<(), Error> {
+        let Some(tag) = &self.owner_tag else {
+            return match self.generation {
+                0 => Ok(()),
+                _ => Err(Error::damaged(name, "nobody who can open it vouches for it")),
+            };
+        };
+        // Hashes compare in constant time.
+        if blake3::Hash::from_bytes(**tag) == blake3::Hash::from_bytes(self.owner_tag_by(newest)) {
+            Ok(())
+        } else {
+            Err(Error::damaged(name, "was not written by anyone who can open it"))
+        }
+    }
+
+    fn owner_tag_by(&self, newest: &Identity) -> [u8; TAG_BYTES] {
+        let mut said = Vec::new();
+        put_var(&mut said, self.generation);
+        for features in [&self.read_features, &self.write_features, &self.collect_features] {
+            put_texts(&mut said, features);
+        }
+        put_length(&mut said, self.envelopes.len());
+        for envelope in &self.envelopes {
+            put_bytes(&mut said, envelope.label.as_bytes());
+            put_texts(&mut said, &envelope.recipients);
+            put_bytes(&mut said, &envelope.sealed);
+        }
+        put_texts(&mut said, &self.content_recipients);
+        let context = "backstay.dev format 1 owner";
+        let key = Zeroizing::new(blake3::derive_key(context, newest.expose().as_bytes()));
+        blake3::keyed_hash(&key, &said).into()
     }
 
     /// Fails if this program may not even read the repository at `place`. To be asked once the tag is
@@ -224,6 +276,9 @@ impl StoredConfig {
     /// Opens the first envelope that `opener` fits.
     pub fn open_bundle(&self, place: &str, opener: &Opener) -> Result<Bundle, Error> {
         let mut damage = None;
+        if self.config.envelopes.len() > ENVELOPES {
+            return Err(Error::damaged(format!("a config of {place}"), "has too many envelopes"));
+        }
         for envelope in &self.config.envelopes {
             match envelope::open(opener, &envelope.sealed) {
                 Ok(plaintext) => return Bundle::decode(&plaintext),
@@ -246,6 +301,11 @@ impl StoredConfig {
             ),
         }))
     }
+}
+
+fn put_texts(out: &mut Vec<u8>, texts: &[String]) {
+    put_length(out, texts.len());
+    texts.iter().for_each(|text| put_bytes(out, text.as_bytes()));
 }
 
 /// A config of a version that is not known, which nobody can vouch for.

@@ -42,7 +42,11 @@ pub(super) struct Overruled {
 
 impl Overruled {
     fn new(name: &Key, error: &Error) -> Self {
-        Self { name: name.to_string(), reason: error.to_string(), class: error.class() }
+        let reason = match error {
+            Error::Damaged { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        };
+        Self { name: name.to_string(), reason, class: error.class() }
     }
 
     /// Why nothing may be written.
@@ -68,54 +72,62 @@ struct Opened {
     bundle: Bundle,
 }
 
-/// Finds the config in force. Costs a LIST, and a GET; with a recovery key, a GET for every
-/// generation, since each must go on from those before.
+/// Finds the config in force. Costs a LIST, and a GET; with a recovery key, a GET for every generation,
+/// since each must go on from those before, and with a passphrase about a second for every envelope of
+/// one that is tried.
 pub(super) async fn in_force(store: &dyn Store, unlock: &Unlock) -> Result<InForce, Error> {
     let place = store.place();
     let names = names(store).await?;
-    let Some((newest, older)) = names.split_first() else {
-        return Err(Error::NotARepository { place });
-    };
-    let found = match unlock {
-        Unlock::Agent(agent) => {
-            let first = read(store, newest).await?;
-            let first = first.and_then(|stored| open_with_agent(&place, newest, stored, agent));
-            let mut found = vec![(newest.clone(), first)];
-            for name in older {
-                if matches!(found.last(), Some((_, Ok(_) | Err(Error::Newer { .. })))) {
-                    break;
-                }
-                let stored = read(store, name).await?;
-                let opened = stored.and_then(|s| open_with_agent(&place, name, s, agent));
-                found.push((name.clone(), opened));
-            }
-            found
-        }
+    let chain = match unlock {
+        Unlock::Agent(agent) => newest_for_agent(store, &place, &names, agent).await?,
         Unlock::Recovery(opener) => {
-            let reads = futures::stream::iter(&names)
-                .map(|name| async move { Ok((name.clone(), read(store, name).await?)) });
-            let stored: Vec<_> =
-                reads.buffered(READ_AHEAD).try_collect::<Vec<_>>().await.map_err(|e: Error| e)?;
-            let opened = stored.into_iter().map(|(name, stored)| {
-                let opened = stored.and_then(|s| open_with_recovery(&place, &name, &s, opener));
-                (name, opened)
-            });
-            opened.collect()
+            let mut chain = Chain::default();
+            // From the oldest on: what is read is judged at once and not kept.
+            let reads = futures::stream::iter(names.iter().rev())
+                .map(|name| async move { (name, read(store, name).await) });
+            let mut reads = reads.buffered(READ_AHEAD);
+            while let Some((name, stored)) = reads.next().await {
+                let opened = stored?.and_then(|s| open_with_recovery(&place, name, s, opener));
+                chain.judge(&place, name, opened);
+            }
+            chain
         }
     };
-    let (opened, overruled) = choose(found)?;
+    let (opened, overruled) = chain.decide(&place)?;
     if let Some(overruled) = &overruled {
         let Overruled { name, reason, .. } = overruled;
         tracing::warn!(config = %name, %reason, "the newest config is passed over");
     }
     let recipient = match unlock {
         Unlock::Agent(agent) => agent.recipient.clone(),
-        Unlock::Recovery(_) => {
-            let newest = opened.bundle.identities.last();
-            newest.ok_or_else(|| Error::Bug("a bundle without identity".into()))?.recipient()?
-        }
+        Unlock::Recovery(_) => opened.bundle.newest_identity()?.recipient()?,
     };
     Ok(InForce { config: opened.config, bundle: opened.bundle, recipient, overruled })
+}
+
+/// An agent cannot tell who wrote a config, but its own key says all that it needs: it takes the newest
+/// one with a right tag.
+async fn newest_for_agent(
+    store: &dyn Store,
+    place: &str,
+    names: &[Key],
+    agent: &AgentKey,
+) -> Result<Chain, Error> {
+    let mut found = Vec::new();
+    for name in names {
+        let stored = read(store, name).await?;
+        let opened = stored.and_then(|stored| open_with_agent(place, name, stored, agent));
+        let ends = opened.is_ok();
+        found.push((name, opened));
+        if ends {
+            break;
+        }
+    }
+    let mut chain = Chain::default();
+    for (name, opened) in found.into_iter().rev() {
+        chain.judge(place, name, opened);
+    }
+    Ok(chain)
 }
 
 /// The newest name and the oldest ones, newest first.
@@ -143,7 +155,8 @@ async fn names(store: &dyn Store) -> Result<Vec<Key>, Error> {
 async fn read(store: &dyn Store, name: &Key) -> Result<Result<StoredConfig, Error>, Error> {
     let bytes = match store.get(name, CONFIG_LIMIT_BYTES).await {
         Ok(bytes) => bytes,
-        Err(error) if matches!(error.class(), Class::Damaged | Class::Missing) => {
+        // Denied: a single object can be locked away where the rest is open.
+        Err(error) if matches!(error.class(), Class::Damaged | Class::Missing | Class::Denied) => {
             return Ok(Err(error.into()));
         }
         Err(error) => return Err(error.into()),
@@ -159,38 +172,45 @@ async fn read(store: &dyn Store, name: &Key) -> Result<Result<StoredConfig, Erro
     }))
 }
 
-/// Decides among all generations that were read, newest first: the newest that opens and whose keys
-/// begin with those of every older one that opens and itself keeps this rule. Someone with an agent
-/// key can write a config, but cannot know the content identities that it must begin with.
-fn choose(found: Vec<(Key, Result<Opened, Error>)>) -> Result<(Opened, Option<Overruled>), Error> {
-    let mut in_force: Option<Opened> = None;
-    let mut refused: Option<(Key, Error)> = None;
-    for (name, opened) in found.into_iter().rev() {
-        let opened = match (opened, &in_force) {
-            (Ok(opened), Some(before)) if !goes_on(&opened.bundle, &before.bundle) => {
-                Err(Error::damaged(
-                    &name,
-                    "does not go on from the keys before: someone replaced them. Use no key that \
-                     was made since",
-                ))
-            }
-            (opened, _) => opened,
-        };
-        match opened {
-            Ok(opened) => {
-                in_force = Some(opened);
-                refused = None;
-            }
-            Err(error) => refused = Some((name, error)),
+/// Generations, judged from the oldest on: the newest counts that opens and whose keys begin with those of
+/// every older one that opens and itself keeps this rule. Someone with an agent key can write a config,
+/// but cannot know the content identities that it must begin with.
+#[derive(Debug, Default)]
+struct Chain {
+    in_force: Option<Opened>,
+    /// The newest one above it, and what is wrong with it.
+    refused: Option<(Key, Error)>,
+    /// One above it that only a newer program can judge. What comes after must not hide it.
+    newer: Option<Error>,
+}
+
+impl Chain {
+    fn judge(&mut self, place: &str, name: &Key, opened: Result<Opened, Error>) {
+        let opened = opened.and_then(|opened| match &self.in_force {
+            Some(before) if !goes_on(&opened.bundle, &before.bundle) => Err(Error::damaged(
+                name,
+                "does not go on from the keys before: someone replaced them. Use no key that was \
+                 made since",
+            )),
+            _ => Ok(opened),
+        });
+        // Asked of those only whose keys are the owner's.
+        match opened.and_then(|opened| opened.config.check_readable(place).map(|()| opened)) {
+            Ok(opened) => *self = Self { in_force: Some(opened), ..Self::default() },
+            Err(error @ Error::Newer { .. }) => self.newer = Some(error),
+            Err(error) => self.refused = Some((name.clone(), error)),
         }
     }
-    match (in_force, refused) {
-        (Some(opened), None) => Ok((opened, None)),
-        (Some(opened), Some((name, error))) if !matches!(error, Error::Newer { .. }) => {
-            Ok((opened, Some(Overruled::new(&name, &error))))
+
+    fn decide(self, place: &str) -> Result<(Opened, Option<Overruled>), Error> {
+        match (self.newer, self.in_force, self.refused) {
+            (Some(newer), ..) => Err(newer),
+            (None, Some(opened), refused) => {
+                Ok((opened, refused.map(|(name, error)| Overruled::new(&name, &error))))
+            }
+            (None, None, Some((_, error))) => Err(error),
+            (None, None, None) => Err(Error::NotARepository { place: place.to_owned() }),
         }
-        (_, Some((_, error))) => Err(error),
-        (None, None) => Err(Error::Bug("no config was read".into())),
     }
 }
 
@@ -219,7 +239,6 @@ fn open_with_agent(
         });
     }
     stored.check_tag(name.as_str(), &agent.secrets)?;
-    stored.config.check_readable(place)?;
     let bundle = Bundle {
         repository: agent.repository,
         secrets: agent.secrets.clone(),
@@ -231,7 +250,7 @@ fn open_with_agent(
 fn open_with_recovery(
     place: &str,
     name: &Key,
-    stored: &StoredConfig,
+    stored: StoredConfig,
     opener: &Opener,
 ) -> Result<Opened, Error> {
     stored.check_format(name.as_str())?;
@@ -239,10 +258,7 @@ fn open_with_recovery(
     if bundle.repository != stored.repository {
         return Err(Error::damaged(name, "its envelope is of another repository"));
     }
-    if bundle.identities.is_empty() {
-        return Err(Error::damaged(name, "its envelope has no content identity"));
-    }
     stored.check_tag(name.as_str(), &bundle.secrets)?;
-    stored.config.check_readable(place)?;
-    Ok(Opened { config: stored.config.clone(), bundle })
+    stored.config.check_owner(name.as_str(), bundle.newest_identity()?)?;
+    Ok(Opened { config: stored.config, bundle })
 }

@@ -140,7 +140,7 @@ impl Repository {
             envelopes.push(config::envelope_for(&bundle, "recovery key", &own)?);
             recovery = Some(keyfile::recovery_text(repository, &identity)?);
         }
-        let record = Config {
+        let mut record = Config {
             format: FORMAT,
             generation: 0,
             created: nanoseconds(&world),
@@ -150,7 +150,9 @@ impl Repository {
             envelopes,
             content_recipients: vec![recipient.as_str().to_owned()],
             store_class: None,
+            owner_tag: None,
         };
+        record.sign(bundle.newest_identity()?);
         let object = record.to_object(repository, 0, bundle.secrets.newest());
         let agent = AgentKey { repository, secrets: bundle.secrets.clone(), recipient };
         let keys = NewKeys { recovery, agent: agent.to_text() };
@@ -285,6 +287,7 @@ impl Repository {
         config.generation =
             generation.ok_or_else(|| Error::damaged("config", "has the last generation"))?;
         config.created = self.now();
+        config.sign(self.bundle()?.newest_identity()?);
         let object = config.to_object(self.id(), secrets.newest_number(), secrets.newest());
         let key = layout::config(config.generation);
         Ok(self.store().create(&key, vec![object]).await?)

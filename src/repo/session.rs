@@ -201,6 +201,15 @@ pub(crate) fn is_loss(error: &Error) -> bool {
     matches!(error.class(), Class::Damaged | Class::Missing)
 }
 
+/// Whether a commit register or a checkpoint is of no use to this key: lost, or sealed with a secret that
+/// the key does not have. The latter can be claimed by anyone who may write to the store.
+pub(crate) fn is_unreadable(error: &Error) -> bool {
+    is_loss(error) || error.class() == Class::Denied
+}
+
+/// Checkpoints that a reader looks at.
+const CHECKPOINTS_TRIED: usize = 64;
+
 /// The newest checkpoint that can be read, and what is wrong with newer ones: anyone who may write to
 /// the store can put one there, and shall not keep people from reading. Only for readers; a writer stops
 /// instead. Costs a LIST, and a GET for each that is looked at.
@@ -215,7 +224,7 @@ pub async fn head_for_reading(
         };
         match read_checkpoint(repository, number).await {
             Ok(head) => return Ok((head, passed_over)),
-            Err(error) if is_loss(&error) || error.class() == Class::Denied => {
+            Err(error) if is_unreadable(&error) && passed_over.len() < CHECKPOINTS_TRIED => {
                 tracing::warn!(%error, "a checkpoint is passed over");
                 passed_over.push((object.key, error));
             }
@@ -287,7 +296,7 @@ async fn newest_valid(
             Ok(Register::Snapshot(snapshot)) => return Ok(Some(*snapshot)),
             Ok(Register::Aborted(_)) => {}
             // One before it does as well: a parent saves work, and nothing rests on it.
-            Err(error) if is_loss(&error) => {
+            Err(error) if is_unreadable(&error) => {
                 tracing::warn!(snapshot = %place.session, %error, "not compared with: it cannot be read");
             }
             Err(error) => return Err(error),
@@ -297,13 +306,16 @@ async fn newest_valid(
 }
 
 impl Repository {
-    /// Snapshots of the same job that came after `snapshot` and are valid, in their order. Costs a
-    /// LIST, and a GET per snapshot.
-    pub async fn later_snapshots(&self, snapshot: &Snapshot) -> Result<Vec<Snapshot>, Error> {
+    /// Snapshots of the same job that came after `snapshot` and are valid, in their order, and those that
+    /// cannot be read. Costs a LIST, and a GET per snapshot.
+    pub async fn later_snapshots(
+        &self,
+        snapshot: &Snapshot,
+    ) -> Result<(Vec<Snapshot>, Vec<Error>), Error> {
         let (head, _) = head_for_reading(self).await?;
         let prefix = layout::snapshots_of(self.secrets().oldest().lane(&snapshot.job));
         let mut listing = self.store().list(&prefix);
-        let mut later = Vec::new();
+        let (mut later, mut unreadable) = (Vec::new(), Vec::new());
         while let Some(object) = listing.try_next().await? {
             let Some(place) = Place::parse(&object.key) else {
                 continue;
@@ -311,14 +323,18 @@ impl Repository {
             if place.session == snapshot.id {
                 break;
             }
-            if head.is_valid(place.session, place.checkpoint)
-                && let Register::Snapshot(found) = read_register(self, &place).await?
-            {
-                later.push(*found);
+            if !head.is_valid(place.session, place.checkpoint) {
+                continue;
+            }
+            match read_register(self, &place).await {
+                Ok(Register::Snapshot(found)) => later.push(*found),
+                Ok(Register::Aborted(_)) => {}
+                Err(error) if is_unreadable(&error) => unreadable.push(error),
+                Err(error) => return Err(error),
             }
         }
         // The listing has the newest first.
         later.reverse();
-        Ok(later)
+        Ok((later, unreadable))
     }
 }

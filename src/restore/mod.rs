@@ -216,14 +216,18 @@ pub async fn run(
     wal::check(snapshot, &sources, &options.wal)?;
     // Segments are placed after the directory that they are replayed into.
     sources.sort_by_key(|(source, _)| wal::wal_facts(source).is_some());
-    let later = if options.wal.with_later_segments {
+    let (later, unreadable) = if options.wal.with_later_segments {
         repository.later_snapshots(snapshot).await?
     } else {
-        Vec::new()
+        (Vec::new(), Vec::new())
     };
     blocking(repository, &destination, |destination| destination.begin()).await?;
     let (damage, mut damaged) = mpsc::unbounded_channel();
     let mut report = Report::default();
+    for error in &unreadable {
+        let (path, detail) = (TreePath::root(), format!("a later snapshot: {error}"));
+        report.damage.push(Damage { path, loss: Loss::LaterSegments, detail });
+    }
     for (source, prefix) in sources {
         let mut pass = pass::Pass {
             repository,
@@ -231,7 +235,8 @@ pub async fn run(
             prefix,
             path: &options.selection.path,
             destination: &destination,
-            delete: options.delete,
+            // What shall stay is not known where a later snapshot cannot be read.
+            delete: options.delete && unreadable.is_empty(),
             report: &mut report,
             wal: &options.wal,
             links: Vec::new(),

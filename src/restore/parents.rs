@@ -21,9 +21,17 @@ impl Parents {
         after
     }
 
+    /// Whether the entries up to `last` are known to be lost.
+    pub(super) fn has_lost(&self, last: &TreePath) -> bool {
+        self.lost.iter().any(|(_, known)| known == last)
+    }
+
     /// Goes on to an entry below `top`. Returns directories to be made in place of lost ones, from the
-    /// outermost on; `None` if the entry lies in something that is no directory.
+    /// outermost on; `None` if the entry comes too late, or lies in something that is no directory.
     pub(super) fn enter(&mut self, entry: &Entry, top: &TreePath) -> Option<Vec<Entry>> {
+        if self.last_path.as_ref().is_some_and(|last| entry.path <= *last) {
+            return None;
+        }
         while self.directories.last().is_some_and(|last| !is_below(&entry.path, &last.path)) {
             self.directories.pop();
         }

@@ -173,7 +173,9 @@ impl Pass<'_> {
         let Lost { last, error } = lost;
         let after = self.parents.lose(last.clone());
         let after = after.map(|after| self.place(&after, false));
-        let path = self.place(&last, false);
+        // The last one may lie behind what is wanted.
+        let inside = last.starts_with(self.path);
+        let path = if inside { self.place(&last, false) } else { self.prefix.clone() };
         Damage { path, loss: Loss::Entries { after }, detail: error.to_string() }
     }
 
@@ -185,7 +187,7 @@ impl Pass<'_> {
     ) -> Result<(), Error> {
         let stand_ins = self.parents.enter(entry, self.path).ok_or_else(|| {
             let what = format!("the tree of source {}", self.source.name);
-            let reason = format!("{} lies below something that is no directory", entry.path);
+            let reason = format!("{} is out of order, or not in a directory", entry.path);
             repo::Error::damaged(what, reason)
         })?;
         for made in stand_ins {
@@ -413,9 +415,16 @@ impl Pass<'_> {
         let mut open: Vec<(Entry, Names)> = Vec::new();
         let mut closed = Vec::new();
         while let Some(step) = subtree.next().await? {
-            // What is lost was named in the first pass.
-            let Step::Entries(entries) = step else {
-                continue;
+            let entries = match step {
+                Step::Entries(entries) => entries,
+                Step::Lost(lost) => {
+                    // Named in the first pass, unless it could still be read then.
+                    if !self.parents.has_lost(&lost.last) {
+                        let damage = self.lose(lost);
+                        self.report.damage.push(damage);
+                    }
+                    continue;
+                }
             };
             for stored in entries {
                 let is_directory = stored.entry.is_directory();

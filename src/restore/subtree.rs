@@ -72,10 +72,20 @@ impl Subtree {
         let Some(child) = self.cursor.peek().await? else {
             return Ok(None);
         };
-        let reference = child.reference.clone();
+        let (reference, last_path) = (child.reference.clone(), child.last_path.clone());
         let mut entries = self.repository.leaf(&reference).await?;
+        if entries.last().is_none_or(|last| last.entry.path != last_path) {
+            let leaf = format!("the leaf up to {last_path}");
+            return Err(repo::Error::damaged(
+                leaf,
+                "does not end with the entry that its parent says",
+            ));
+        }
         self.cursor.advance();
-        self.ended = entries.last().is_some_and(|last| self.is_past(&last.entry.path));
+        // Nothing lies below what is no directory.
+        let is_it =
+            |stored: &StoredEntry| stored.entry.path == self.path && !stored.entry.is_directory();
+        self.ended = self.is_past(&last_path) || entries.iter().any(is_it);
         entries.retain(|stored| stored.entry.path.starts_with(&self.path));
         Ok(Some(entries))
     }

@@ -184,6 +184,8 @@ impl Pass<'_> {
         let name = &self.source.name;
         let found = later_segments(self.repository, later, name, facts, last, until).await?;
         let (found, unreadable) = found;
+        // What shall stay is not known then.
+        self.delete &= unreadable.is_empty();
         for reason in unreadable {
             let detail = format!("segments after {last} may be missing: {reason}");
             let path = self.prefix.clone();
@@ -192,6 +194,10 @@ impl Pass<'_> {
         let count = to_u64(found.len());
         for (number, stored) in found {
             self.numbers.insert(number);
+            // The snapshot's own tree does not have it, and `--delete` goes by that.
+            if let Some(names) = &mut self.extra_names {
+                names.insert(stored.entry.path.name().to_vec());
+            }
             self.report.entries += 1;
             self.entry(fetcher, stored, damage).await?;
         }

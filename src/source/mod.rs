@@ -63,6 +63,12 @@ pub trait Cut: Send {
     /// Opens what `next` yielded. Shared by all readers of the cut.
     fn files(&self) -> Arc<dyn Files>;
 
+    /// Whether time stamps come from this machine's own clock. If not, a file that changed lately is read
+    /// again in a longer time.
+    fn has_local_clock(&self) -> bool {
+        false
+    }
+
     /// Ends the cut after the last entry was yielded *and* read.
     async fn finish(self: Box<Self>) -> Result<Reach, Error>;
 }

@@ -6,6 +6,7 @@ mod damage;
 mod edit;
 mod engine;
 mod forged;
+mod later_segments;
 mod races;
 mod resume;
 mod round_trip;

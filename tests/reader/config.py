@@ -4,6 +4,8 @@ Implements FORMAT.md §5. Whoever may write to a store can put a config there, s
 open, or replaces keys, is passed over with a warning where an older one opens.
 """
 
+from blake3 import blake3
+
 from keys import KeyFile
 from objects import CONFIG, check_header
 from primitives import (
@@ -19,6 +21,7 @@ from primitives import (
 from store import invert, parts
 
 HEADER, TAG = 28, 32
+OWNER = "backstay.dev format 1 owner"
 
 
 class Config:
@@ -33,6 +36,7 @@ class Config:
         refuse_newer(record, name)
         generation = field(record, 1, int, name)
         require(generation == invert(parts(name)[0]), name, "is under a wrong name")
+        self.record, self.generation = record, generation
         self.envelopes = [
             (field(one, 0, str, name), field(one, 2, bytes, name))
             for one in field(record, 6, list, name)
@@ -45,11 +49,46 @@ class Config:
         newest = not keys.identities or self.data[10] == len(keys.secrets) - 1
         require(newest, self.name, "its tag is not of the newest secret")
         self.check_tag(keys)
+        if keys.identities:
+            self.check_owner(keys.raw_identities[-1])
         return keys
+
+    def check_owner(self, identity):
+        """Only who can open an envelope can have written it; generation 0 may go without the proof."""
+        record, tag = self.record, self.record.get(9)
+        if tag is None and self.generation == 0:
+            return
+        said = var(self.generation) + b"".join(self.texts(key) for key in (3, 4, 5))
+        said += var(len(record[6]))
+        for one in record[6]:
+            said += text(field(one, 0, str, self.name))
+            said += texts(field(one, 1, list, self.name), self.name)
+            said += text(field(one, 2, bytes, self.name))
+        said += self.texts(7)
+        key = blake3(identity.encode(), derive_key_context=OWNER).digest()
+        require(tag == keyed_hash(key, said), self.name, "was not written by one who can open it")
+
+    def texts(self, key):
+        return texts(field(self.record, key, list, self.name), self.name)
 
     def check_tag(self, keys):
         tag = keyed_hash(keys.secret(self.data[10], self.name).config, self.data[:-TAG])
         require(tag == self.data[-TAG:], self.name, "its last 32 bytes do not fit")
+
+
+def var(number):
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + var(rest) if rest else bytes([low])
+
+
+def text(value):
+    data = value.encode() if isinstance(value, str) else value
+    return var(len(data)) + data
+
+
+def texts(values, name):
+    require(all(isinstance(one, str) for one in values), name, "has something else than text")
+    return var(len(values)) + b"".join(text(one) for one in values)
 
 
 def refuse_newer(record, name):

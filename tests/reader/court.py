@@ -20,13 +20,14 @@ class Court:
         other = config.pop("id", self.repository.id)
         bundle = self.repository.bundle(len(secrets), [identity])
         bundle = bundle.replace(self.repository.id, other)
-        self.config(0, bundle, self.recipient, **config)
+        self.config(0, bundle, identity, **config)
         self.author = Author(self.repository, 0, "job", 1, 0, self.recipient)
 
-    def config(self, generation, bundle, content, **changes):
+    def config(self, generation, bundle, owner, **changes):
         sealed = pyrage.encrypt(bundle, [self.recipient])
         envelope = {0: "one", 1: [str(self.recipient)], 2: sealed}
-        self.repository.config(generation, 0, [envelope], [content], **changes)
+        envelope |= changes.pop("envelope", {})
+        self.repository.config(generation, 0, [envelope], [owner.to_public()], owner, **changes)
 
     def commit(self, sources, **changes):
         self.author.close()

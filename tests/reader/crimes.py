@@ -106,6 +106,8 @@ CONFIGS = [
     ({"k6": "text"}, 6, "key 6"),
     ({"id": bytes(16)}, 6, "its repository is not the key's"),
     ({"secrets": 2}, 6, "not of the newest secret"),
+    ({"k9": bytes(32)}, 6, "who can open it"),
+    ({"k7": []}, 6, "who can open it"),
 ]
 
 
@@ -140,7 +142,7 @@ def replaced_keys(run):
         own = pyrage.x25519.Identity.generate()
         for generation in (1, 2):
             bundle = court.repository.bundle(1, [own])
-            court.config(generation, bundle, own.to_public())
+            court.config(generation, bundle, own)
         court.judge("do not begin with those of", 0, "list")
         court.judge("do not begin with those of")
 

@@ -68,7 +68,10 @@ class Sample:
             if generation:
                 age = pyrage.passphrase.encrypt(bundle, PASSPHRASE)
                 envelopes.insert(0, {0: "passphrase", 1: [], 2: age})
-            self.repository.config(generation, generation, envelopes, self.recipients[:count])
+            owner = self.identities[count - 1]
+            self.repository.config(
+                generation, generation, envelopes, self.recipients[:count], owner
+            )
 
     def session(self, number, job, sequence, checkpoint):
         recipient = self.recipients[number]

@@ -36,6 +36,20 @@ def string(data):
     return var(len(data)) + data
 
 
+def texts(list_of_texts):
+    return var(len(list_of_texts)) + b"".join(string(text.encode()) for text in list_of_texts)
+
+
+def owner_tag(identity, record):
+    said = var(record[1]) + b"".join(texts(record[key]) for key in (3, 4, 5))
+    said += var(len(record[6]))
+    for one in record[6]:
+        said += string(one[0].encode()) + texts(one[1]) + string(one[2])
+    said += texts(record[7])
+    key = blake3(identity.encode(), derive_key_context="backstay.dev format 1 owner").digest()
+    return keyed_hash(key, said)
+
+
 def seal(key, nonce, aad, data):
     return AESGCM(key).encrypt(nonce, data, aad)
 
@@ -56,10 +70,11 @@ class Repository:
         texts = [str(identity) for identity in identities]
         return cbor2.dumps({0: self.id, 1: self.raw[:secrets], 2: texts})
 
-    def config(self, generation, number, envelopes, recipients, **changes):
-        """`changes` overwrites keys, as in `k0=2`."""
+    def config(self, generation, number, envelopes, recipients, owner, **changes):
+        """`owner` is the newest content identity; `changes` overwrites keys, as in `k0=2`."""
         record = {0: 1, 1: generation, 2: 10**18 + generation, 3: [], 4: [], 5: []}
         record |= {6: envelopes, 7: [str(one) for one in recipients], 8: "A", 99: "skip me"}
+        record[9] = owner_tag(str(owner), record)
         record |= {int(key[1:]): value for key, value in changes.items()}
         data = MAGIC + bytes([8, 1, number, 0]) + self.id + cbor2.dumps(record)
         mac = keyed_hash(self.secrets[number].config, data)

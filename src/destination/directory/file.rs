@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::super::{Error, Existing, Output, Overwrite};
 use super::attributes::{Handle, Stat};
 use super::beneath::Directory;
-use super::{Begun, Shared, holes, marker};
+use super::{Begun, Shared, holes, marker, xattrs};
 use crate::entry::{Entry, Extent, TreePath};
 
 /// A piece of a file that is copied within the destination.
@@ -104,7 +104,8 @@ fn make_with(parent: &Directory, name: &[u8], mode: Mode) -> Result<File, Errno>
 fn first_mode(shared: &Shared, entry: &Entry) -> Mode {
     let ours = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let own = Mode::RUSR | Mode::WUSR;
-    let is_ours = shared.owners.of(entry) == ours;
+    // With an ACL, the bits of the group are those of the mask.
+    let is_ours = shared.owners.of(entry) == ours && xattrs::access_acl(entry).is_none();
     if is_ours { own | Mode::from_raw_mode(entry.mode & 0o777) } else { own }
 }
 

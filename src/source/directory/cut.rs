@@ -20,6 +20,17 @@ const BATCHES_AHEAD: usize = 4;
 /// Entries in a batch, as the seam promises.
 const BATCH_ENTRIES: usize = 1_024;
 
+/// File systems that this machine's kernel stamps, by the numbers in `statfs(2)`: ext2 to ext4, XFS, Btrfs,
+/// tmpfs, F2FS, ZFS and overlays of these. A file system of a server has the server's clock.
+const LOCAL_FILE_SYSTEMS: [u64; 7] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0x794c_7630];
+
+fn has_local_clock(walk: &Walk) -> bool {
+    rustix::fs::fstatfs(walk.root.fd()).is_ok_and(|found| {
+        LOCAL_FILE_SYSTEMS.contains(&(found.f_type.cast_unsigned() & 0xffff_ffff))
+    })
+}
+
 /// What the walking thread says.
 enum Word {
     Batch(Batch),
@@ -34,11 +45,13 @@ pub(super) struct WalkingCut {
     walk: Option<Walk>,
     words: Option<mpsc::Receiver<Word>>,
     files: Arc<dyn Files>,
+    has_local_clock: bool,
 }
 
 impl WalkingCut {
     pub(super) fn new(walk: Walk, files: Arc<dyn Files>) -> Self {
-        Self { name: walk.name.clone(), walk: Some(walk), words: None, files }
+        let has_local_clock = has_local_clock(&walk);
+        Self { name: walk.name.clone(), walk: Some(walk), words: None, files, has_local_clock }
     }
 
     fn start(&mut self, walk: Walk) -> Result<(), Error> {
@@ -92,6 +105,10 @@ impl Cut for WalkingCut {
         Arc::clone(&self.files)
     }
 
+    fn has_local_clock(&self) -> bool {
+        self.has_local_clock
+    }
+
     async fn finish(self: Box<Self>) -> Result<Reach, Error> {
         Ok(Reach { facts: Facts::Directory { pinned: false }, problems: Vec::new() })
     }
@@ -103,6 +120,7 @@ pub(super) struct PinnedCut {
     problems: Vec<Problem>,
     excluded: u64,
     files: Arc<PinnedFiles>,
+    has_local_clock: bool,
 }
 
 impl PinnedCut {
@@ -113,6 +131,7 @@ impl PinnedCut {
             problems: tree.problems,
             excluded: tree.excluded,
             files: Arc::new(files),
+            has_local_clock: has_local_clock(walk),
         }
     }
 }
@@ -133,6 +152,10 @@ impl Cut for PinnedCut {
 
     fn files(&self) -> Arc<dyn Files> {
         Arc::<PinnedFiles>::clone(&self.files)
+    }
+
+    fn has_local_clock(&self) -> bool {
+        self.has_local_clock
     }
 
     async fn finish(self: Box<Self>) -> Result<Reach, Error> {

@@ -5,20 +5,20 @@ use std::fs;
 use std::sync::Arc;
 
 use backstay::class::Class;
+use backstay::repo::Repository;
 use backstay::repo::catalog::Wanted;
-use backstay::repo::config::{Bundle, Config, envelope_for};
+use backstay::repo::config::{Bundle, Config, Envelope, envelope_for};
 use backstay::repo::envelope::{Identity, Recipient};
 use backstay::repo::id::SessionId;
 use backstay::repo::layout::{self, Place};
 use backstay::repo::secret::{Secret, Secrets};
-use backstay::repo::{self, Repository};
 use backstay::store::Store;
 use backstay::{check, keys};
 use bytes::Bytes;
 
 use super::scene::{
-    KeyTexts, backup, directory, init, open, recall, registers, scratch, store_of, try_backup,
-    try_open,
+    KeyTexts, backup, directory, init, objects, open, recall, registers, scratch, store_of,
+    try_backup, try_open,
 };
 
 /// A repository with a snapshot.
@@ -47,18 +47,22 @@ impl Victim {
         open(&self.store, 3, &self.keys.recovery).await
     }
 
-    /// What a thief can write who knows `secrets`: a bundle of his own, sealed to the real owner, whose
-    /// recipient stands in every config.
-    async fn forged(&self, secrets: Secrets, identities: Vec<Identity>) -> (Config, Secrets) {
+    /// Puts what a thief can write who knows `secrets`: a bundle of his own, sealed to the real owner,
+    /// whose recipient stands in every config.
+    async fn put_forged(&self, generation: u64, secrets: &Secrets, own: &Identity, feature: bool) {
         let owner = self.owner().await;
         let mut config = owner.config().clone();
+        let identities = vec![own.clone()];
         let bundle = Bundle { repository: owner.id(), secrets: secrets.clone(), identities };
         for envelope in &mut config.envelopes {
             let recipients: Vec<_> =
                 envelope.recipients.iter().map(|text| Recipient::parse(text).unwrap()).collect();
             *envelope = envelope_for(&bundle, &envelope.label, &recipients).unwrap();
         }
-        (config, secrets)
+        config.read_features.extend(feature.then(|| "time-travel".to_owned()));
+        config.generation = generation;
+        config.sign(own);
+        self.put_config(generation, config, secrets).await;
     }
 
     async fn put_config(&self, generation: u64, mut config: Config, secrets: &Secrets) {
@@ -66,6 +70,19 @@ impl Victim {
         let id = self.owner().await.id();
         let object = config.to_object(id, secrets.newest_number(), secrets.newest());
         self.store.create(&layout::config(generation), vec![object]).await.unwrap();
+    }
+
+    /// A config as the owner would write it.
+    async fn put_signed(&self, generation: u64, mut config: Config) {
+        let bundle = self.owner().await.bundle().unwrap();
+        config.generation = generation;
+        config.sign(bundle.newest_identity().unwrap());
+        self.put_config(generation, config, &bundle.secrets).await;
+    }
+
+    /// The same keys and tree.
+    fn again(&self) -> Self {
+        Self { store: Arc::clone(&self.store), keys: self.keys.clone(), tree: scratch() }
     }
 
     /// Reading works with both keys, writing with none, and no key is made for the thief.
@@ -102,9 +119,9 @@ fn raw(secrets: &Secrets) -> Vec<[u8; 32]> {
 async fn configs_of_someone_who_may_only_write_are_passed_over() {
     for count in [1, 2, 40] {
         let victim = Victim::new().await;
-        let (config, own) = victim.forged(secrets(&[[7; 32]]), vec![Identity::generate()]).await;
+        let own = Identity::generate();
         for generation in 1..=count {
-            victim.put_config(generation, config.clone(), &own).await;
+            victim.put_forged(generation, &secrets(&[[7; 32]]), &own, false).await;
         }
         victim.holds(count).await;
     }
@@ -114,9 +131,9 @@ async fn configs_of_someone_who_may_only_write_are_passed_over() {
 async fn a_thief_of_an_agent_key_cannot_slip_in_his_own_identity() {
     let victim = Victim::new().await;
     let real = victim.agent().await.secrets().clone();
-    let (config, real) = victim.forged(real, vec![Identity::generate()]).await;
+    let own = Identity::generate();
     for generation in 1..=2 {
-        victim.put_config(generation, config.clone(), &real).await;
+        victim.put_forged(generation, &real, &own, false).await;
     }
     // The agent knows these secrets and has its recipient pinned; the owner sees what happened.
     let owner = victim.owner().await;
@@ -126,15 +143,56 @@ async fn a_thief_of_an_agent_key_cannot_slip_in_his_own_identity() {
     assert_eq!(victim.agent().await.recipient().as_str(), owner.recipient().as_str());
 }
 
+/// The tag of an object can be made with an agent key, the envelopes be copied. What names the recipients
+/// to whom the next change of keys seals everything can not.
+#[tokio::test]
+async fn a_thief_of_an_agent_key_cannot_add_himself_to_the_recipients() {
+    let victim = Victim::new().await;
+    let agent = victim.agent().await;
+    let thief = Identity::generate();
+    let his = thief.recipient().unwrap().as_str().to_owned();
+    let genuine = victim.owner().await.config().clone();
+    let mut more_recipients = genuine.clone();
+    more_recipients.envelopes[0].recipients.push(his.clone());
+    let mut more_envelopes = genuine.clone();
+    let sealed = b"junk".to_vec();
+    more_envelopes.envelopes.push(Envelope { label: "b".into(), recipients: vec![his], sealed });
+    let mut unsigned = more_recipients.clone();
+    unsigned.owner_tag = None;
+    let mut signed_by_thief = more_recipients.clone();
+    signed_by_thief.generation = 1;
+    signed_by_thief.sign(&thief);
+    for forged in [more_recipients, more_envelopes, unsigned, signed_by_thief, genuine] {
+        let victim =
+            Victim { store: store_of(objects(&*victim.store).await).await, ..victim.again() };
+        victim.put_config(1, forged, &agent.secrets().clone()).await;
+        let owner = victim.owner().await;
+        assert_eq!(owner.config().generation, 0);
+        let refused = keys::rotate_agent_key(&owner, None).await.unwrap_err();
+        assert!(refused.to_string().contains(layout::config(1).as_str()), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_repository_is_not_hidden_by_rubbish() {
+    let victim = Victim::new().await;
+    let owner = victim.owner().await;
+    let mut newer = owner.config().clone();
+    newer.read_features.push("time-travel".into());
+    victim.put_signed(1, newer).await;
+    let key = layout::config(2);
+    victim.store.create(&key, vec![Bytes::from_static(b"rubbish")]).await.unwrap();
+    let refused = try_open(&victim.store, super::scene::later(1), &victim.keys.recovery).await;
+    assert_eq!(refused.unwrap_err().class(), Class::Newer);
+}
+
 #[tokio::test]
 async fn a_later_change_of_keys_still_counts_after_a_forged_one() {
     let victim = Victim::new().await;
     let owner = victim.owner().await;
-    let (forged, own) = victim.forged(secrets(&[[7; 32]]), vec![Identity::generate()]).await;
-    victim.put_config(1, forged, &own).await;
+    victim.put_forged(1, &secrets(&[[7; 32]]), &Identity::generate(), false).await;
     // As if written by one who did not look.
-    let real = owner.secrets().clone();
-    victim.put_config(2, owner.config().clone(), &real).await;
+    victim.put_signed(2, owner.config().clone()).await;
     assert_eq!(victim.owner().await.config().generation, 2);
     victim.owner().await.check_writable().unwrap();
 }
@@ -150,11 +208,19 @@ async fn a_rotated_out_agent_key_neither_writes_nor_rules() {
     let refused = try_backup(&agent, &[directory(victim.tree.path())]).await.unwrap_err();
     assert_eq!(refused.class(), Class::Denied);
     assert!(refused.to_string().contains("rotated"), "{refused}");
+    // What is written with the new key it cannot read, and says so.
+    let fresh = open(&victim.store, 5, &new).await;
+    backup(&fresh, victim.tree.path()).await;
+    let all = agent.catalog().await.unwrap().snapshots().await.unwrap();
+    assert_eq!((all.snapshots.len(), all.unreadable.len()), (1, 1));
+    assert!(agent.catalog().await.unwrap().find(&Wanted::Latest).await.is_ok());
+    let report = check::run(&agent, check::Options::default(), Arc::default()).await.unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
     // With it a config can be tagged, but not so that anyone believes it.
     let config = victim.owner().await.config().clone();
     victim.put_config(2, config, &old).await;
     assert_eq!(victim.owner().await.config().generation, 1);
-    let fresh = open(&victim.store, 5, &new).await;
+    let fresh = open(&victim.store, 6, &new).await;
     assert_eq!((fresh.config().generation, raw(fresh.secrets()).len()), (1, 2));
 }
 
@@ -166,7 +232,10 @@ async fn features_count_only_under_a_right_tag() {
     config.read_features.push("time-travel".into());
     victim.put_config(1, config.clone(), &secrets(&[[7; 32]])).await;
     victim.holds(1).await;
-    victim.put_config(2, config.clone(), &owner.secrets().clone()).await;
+    // Nor under the tags of a bundle of one's own.
+    victim.put_forged(2, &secrets(&[[7; 32]]), &Identity::generate(), true).await;
+    victim.holds(2).await;
+    victim.put_signed(3, config).await;
     for key in [&victim.keys.recovery, &victim.keys.agent] {
         let refused = try_open(&victim.store, super::scene::later(1), key).await.unwrap_err();
         assert!(refused.to_string().contains("time-travel"), "{refused}");
@@ -208,6 +277,12 @@ async fn a_register_of_rubbish_costs_a_backup_only_its_parent() {
     let victim = Victim::new().await;
     let real = registers(&*victim.store).await[0];
     let place = Place { sequence: real.sequence + 1, session: SessionId([9; 12]), ..real };
+    // Sealed with a secret that there is not, as far as its header tells: anyone can write that.
+    let real_object = victim.store.get(&real.register_key(), u64::MAX).await.unwrap();
+    let mut claims = real_object[..80].to_vec();
+    claims[10] = 200;
+    victim.store.create(&place.register_key(), vec![claims.into()]).await.unwrap();
+    let place = Place { session: SessionId([8; 12]), ..place };
     let rubbish = vec![Bytes::from_static(b"rubbish")];
     victim.store.create(&place.register_key(), rubbish).await.unwrap();
     let report = backup(&victim.agent().await, victim.tree.path()).await;
@@ -216,6 +291,7 @@ async fn a_register_of_rubbish_costs_a_backup_only_its_parent() {
     let latest = owner.catalog().await.unwrap().find(&Wanted::Latest).await.unwrap();
     assert_eq!(latest.id, report.snapshot.id);
     let all = owner.catalog().await.unwrap().snapshots().await.unwrap();
-    assert_eq!((all.snapshots.len(), all.unreadable.len()), (2, 1));
-    assert!(matches!(all.unreadable[0].error, repo::Error::Damaged { .. }));
+    assert_eq!((all.snapshots.len(), all.unreadable.len()), (2, 2));
+    let report = check::run(&owner, check::Options::default(), Arc::default()).await.unwrap();
+    assert_eq!(report.findings.len(), 2);
 }

@@ -125,6 +125,12 @@ pub fn part(path: &TreePath) -> restore::Options {
     restore::Options { selection, ..Default::default() }
 }
 
+/// All of a source.
+pub fn part_of(source: &str) -> restore::Options {
+    let selection = restore::Selection { source: Some(source.into()), path: TreePath::root() };
+    restore::Options { selection, ..Default::default() }
+}
+
 /// Restores into `destination` with its report.
 pub async fn try_restore(
     repository: &Repository,

@@ -79,6 +79,7 @@ fn empty_config() -> Config {
         envelopes: Vec::new(),
         content_recipients: Vec::new(),
         store_class: None,
+        owner_tag: None,
     }
 }
 
