@@ -305,7 +305,9 @@ impl StoredConfig {
 
 fn put_texts(out: &mut Vec<u8>, texts: &[String]) {
     put_length(out, texts.len());
-    texts.iter().for_each(|text| put_bytes(out, text.as_bytes()));
+    for text in texts {
+        put_bytes(out, text.as_bytes());
+    }
 }
 
 /// A config of a version that is not known, which nobody can vouch for.

@@ -163,7 +163,12 @@ fn examples_are_valid() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let mut names = Vec::new();
     for file in fs::read_dir(examples).unwrap() {
-        let policy = Policy::read(&file.unwrap().path()).unwrap_or_else(|error| panic!("{error}"));
+        let path = file.unwrap().path();
+        // The schema stands beside them.
+        if path.extension().is_some_and(|extension| extension == "json") {
+            continue;
+        }
+        let policy = Policy::read(&path).unwrap_or_else(|error| panic!("{error}"));
         names.push(policy.name);
     }
     assert!(names.len() >= 2, "{names:?}");

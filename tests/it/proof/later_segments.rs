@@ -65,7 +65,7 @@ impl Log {
     fn segments(&self) -> Vec<String> {
         let names = fs::read_dir(self.place.path().join("back")).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name.ends_with(".log")).collect();
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
         names.sort();
         names
     }
