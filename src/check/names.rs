@@ -74,10 +74,7 @@ impl Check<'_> {
                 self.snapshots.push(*snapshot);
             }
             Ok(Register::Aborted(_)) => {}
-            // A key from before a rotation cannot read what came after; that is no damage.
-            Err(error)
-                if error.class() == Class::Denied
-                    && self.repository.overruled().is_some_and(|e| e.class() == Class::Denied) => {}
+            Err(error) if self.is_of_newer_key(&error) => {}
             Err(error) if is_unreadable(&error) => {
                 let id: String = place.session.to_string().chars().take(8).collect();
                 let finding = self.found(place.register_key().as_str(), error.to_string());
@@ -86,6 +83,12 @@ impl Check<'_> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// A key from before a rotation cannot read what came after; that is no damage.
+    fn is_of_newer_key(&self, error: &repo::Error) -> bool {
+        let key_is_old = |overruled: repo::Error| overruled.class() == Class::Denied;
+        error.class() == Class::Denied && self.repository.overruled().is_some_and(key_is_old)
     }
 
     /// Compares what something says of a pack with the listing.
@@ -109,7 +112,8 @@ impl Check<'_> {
     async fn table(&mut self, object: &Object) -> Result<(), repo::Error> {
         match self.read_table(object).await {
             Ok(()) => Ok(()),
-            Err(error) if is_damage(&error) => {
+            Err(error) if self.is_of_newer_key(&error) => Ok(()),
+            Err(error) if is_unreadable(&error) => {
                 self.found(object.key.as_str(), format!("{error}; costs space, never data"));
                 Ok(())
             }

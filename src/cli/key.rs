@@ -89,7 +89,7 @@ pub(super) async fn run(
             let directory = directory.unwrap_or_else(|| std::path::Path::new("."));
             // If this fails the key is not lost: the recovery key can write it again.
             write_keys(directory, &[(to, Some(text.as_bytes()))])?;
-            let old = if *rotate { "; the old one is refused from now on" } else { "" };
+            let old = if *rotate { "; the old one backs nothing up from now on" } else { "" };
             let told = format!("wrote the agent key to {}{old}\n", to.display());
             let answer = fields(json!({
                 "action": "agent",

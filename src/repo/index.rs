@@ -250,7 +250,12 @@ impl TableHeader {
             Ok((secret, salt, layout, cursor.u64()?, cursor.u32()?))
         };
         let (secret, salt, layout, entries, packs) = read().map_err(|e| damaged(e.0))?;
-        let keys = secrets.get(secret).ok_or_else(|| damaged("needs a secret we do not have"))?;
+        let keys = secrets.get(secret).ok_or_else(|| {
+            Error::Denied(format!(
+                "{name} was sealed with secret {secret}, which this key does not have: the agent key \
+                 was rotated since"
+            ))
+        })?;
         Ok(Self {
             layout,
             entries,

@@ -210,6 +210,7 @@ async fn a_rotated_out_agent_key_neither_writes_nor_rules() {
     assert!(refused.to_string().contains("rotated"), "{refused}");
     // What is written with the new key it cannot read, and says so.
     let fresh = open(&victim.store, 5, &new).await;
+    fs::write(victim.tree.path().join("more"), "so that there is an index, too").unwrap();
     backup(&fresh, victim.tree.path()).await;
     let all = agent.catalog().await.unwrap().snapshots().await.unwrap();
     assert_eq!((all.snapshots.len(), all.unreadable.len()), (1, 1));
