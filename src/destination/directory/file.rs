@@ -15,6 +15,8 @@ use super::beneath::Directory;
 use super::{Begun, Shared, holes, marker, xattrs};
 use crate::entry::{Entry, Extent, TreePath};
 
+/// No file system has larger blocks.
+const BLOCK_BYTES: u64 = 64 * 1024;
 /// A piece of a file that is copied within the destination.
 const COPY_BYTES: usize = 256 * 1024;
 
@@ -203,7 +205,13 @@ fn prepare(begun: &Begun, file: &File, entry: &Entry) -> Result<bool, Error> {
     };
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     for gap in holes::gaps(extents, entry.size_bytes) {
-        match sys::fallocate(file, flags, gap.start, gap.end - gap.start) {
+        // Only whole blocks become a hole, and the last one of a file is seldom full.
+        let end = if gap.end == entry.size_bytes {
+            gap.end.checked_next_multiple_of(BLOCK_BYTES).unwrap_or(gap.end)
+        } else {
+            gap.end
+        };
+        match sys::fallocate(file, flags, gap.start, end - gap.start) {
             Ok(()) => {}
             Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(false),
             Err(errno) => return Err(failed("make a hole in", errno)),

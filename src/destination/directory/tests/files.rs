@@ -89,6 +89,23 @@ fn holes_stay_holes() {
     }
 }
 
+/// The last block of a file is seldom full, and a hole in it is a hole all the same.
+#[test]
+fn holes_reach_to_the_end_of_files_of_any_size() {
+    for (size, data) in [(1, &[][..]), (5000, &[][..]), (4097, &[(0, 4096)][..])] {
+        for before in [size, 3 * size + 9000] {
+            let place = Place::new();
+            let destination = place.begin(Overwrite::Always);
+            let (entry, content) = sparse("f", size, data);
+            fs::write(place.at("f"), bytes(before)).unwrap();
+            restore_file(&destination, &entry, &content);
+            assert_eq!(fs::read(place.at("f")).unwrap(), content);
+            assert_eq!(runs(&place.at("f")), *data, "{size} bytes over {before}");
+            finish(&destination);
+        }
+    }
+}
+
 #[test]
 fn damaged_extents_leave_nothing_out() {
     let place = Place::new();
