@@ -159,13 +159,10 @@ impl Config {
         self.owner_tag = Some(ByteArray::from(self.owner_tag_by(newest)));
     }
 
-    /// Checks the owner's tag. Generation 0 may lack it: nobody can add that to a repository.
+    /// Checks the owner's tag.
     pub fn check_owner(&self, name: &str, newest: &Identity) -> Result<(), Error> {
         let Some(tag) = &self.owner_tag else {
-            return match self.generation {
-                0 => Ok(()),
-                _ => Err(Error::damaged(name, "nobody who can open it vouches for it")),
-            };
+            return Err(Error::damaged(name, "nobody who can open it vouches for it"));
         };
         // Hashes compare in constant time.
         if blake3::Hash::from_bytes(**tag) == blake3::Hash::from_bytes(self.owner_tag_by(newest)) {

@@ -1,6 +1,7 @@
 //! Which config is in force. Anyone who may write to the store can put a config there, so the newest
-//! is not believed: its tag must be of its newest secret, and its keys must go on from those of the
-//! generations before. One that fails is passed over, named, and stops whoever wants to write.
+//! is not believed: its tag must be of its newest secret, its keys must go on from those of the
+//! generations before, and its owner tag must be by someone who can open it. One that fails is passed
+//! over, named, and stops whoever wants to write.
 //! FORMAT.md §2, §5.
 
 use futures::{StreamExt as _, TryStreamExt as _};

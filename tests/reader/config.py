@@ -54,10 +54,8 @@ class Config:
         return keys
 
     def check_owner(self, identity):
-        """Only who can open an envelope can have written it; generation 0 may go without the proof."""
+        """Only who can open an envelope can have written it."""
         record, tag = self.record, self.record.get(9)
-        if tag is None and self.generation == 0:
-            return
         said = var(self.generation) + b"".join(self.texts(key) for key in (3, 4, 5))
         said += var(len(record[6]))
         for one in record[6]:
