@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | 5 | `cli` | one file per subcommand: arguments in, exit code out |
 //! | 4 | [`demo`] | the quick start: an engine, its loss, its return |
-//! | 3 | [`backup`] [`restore`] [`check`] [`keys`] … | verbs: options in, report out |
+//! | 3 | [`backup`] [`restore`] [`check`] [`probe`] [`keys`] … | verbs: options in, report out |
 //! | 2 | [`repo`] [`source`] [`destination`] [`policy`] | nouns: the stored format, what is read, what is written, what was asked for |
 //! | 1 | [`store`] | objects under keys, wherever they are |
 //! | 0 | [`entry`] [`facts`] [`world`] [`class`] [`units`] | the ground: words that every floor shares |
@@ -31,6 +31,7 @@ pub mod diff;
 pub mod find;
 pub mod keys;
 pub mod list;
+pub mod probe;
 pub mod restore;
 pub mod stats;
 

@@ -60,13 +60,14 @@ pub fn size_bytes(snapshot: &Snapshot) -> u64 {
     snapshot.sources.iter().map(|source| source.size_bytes).sum()
 }
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     layout::CONFIG,
     layout::CHECKPOINT,
     layout::SESSION,
     layout::SNAPSHOT,
     layout::PACK,
     layout::INDEX,
+    layout::PROBE,
 ];
 
 /// Counts. Costs a listing of everything and a GET per snapshot.

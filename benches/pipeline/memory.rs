@@ -242,6 +242,14 @@ impl Store for WithoutPacks {
         self.0.delete(key).await
     }
 
+    async fn overwrite_probe(
+        &self,
+        key: &Key,
+        content: Bytes,
+    ) -> Result<Option<bool>, store::Error> {
+        self.0.overwrite_probe(key, content).await
+    }
+
     fn place(&self) -> String {
         "memory without packs".into()
     }

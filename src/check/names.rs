@@ -24,6 +24,10 @@ impl Check<'_> {
         let mut listing = repository.store().list("");
         while let Some(object) = listing.try_next().await? {
             let name = object.key.as_str();
+            if layout::is_probe(&object.key) {
+                continue;
+            }
+            self.report.objects += 1;
             if let Some(pack) = layout::parse_pack(&object.key) {
                 self.packs.insert(pack, Condition::Listed(object.size_bytes));
                 self.report.packs += 1;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::bill::Bill;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{Fields, Output, fields};
+use super::probing::{Probed, promised};
 use super::progress::Sample;
 use super::show;
 use crate::check::{self, Finding, Options, Progress, Report, Share};
+use crate::store::StoreClass;
 use crate::units::Bytes;
 
 /// Check that everything is there and undamaged
@@ -29,6 +32,9 @@ pub(super) struct CheckArgs {
         value_parser = share
     )]
     read_data: Option<Share>,
+    /// Do not look whether the store still honours what it did when the repository was made
+    #[arg(long)]
+    no_probe: bool,
 }
 
 /// Understands `all` and `1/7`.
@@ -51,14 +57,33 @@ pub(super) async fn run(
     context: &Context,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let repository = context.open_past_cache().await?;
+    let store = context.store()?;
+    let prices = context.prices(None)?;
+    let repository = context.open_past_cache(Arc::clone(&store)).await?;
     let options = Options { names_only: args.names_only, read_data: args.read_data };
     let progress = Arc::new(Progress::default());
     let work = check::run(&repository, options, Arc::clone(&progress));
     let sample =
         || Sample { bytes: progress.bytes(), words: show::count(progress.packs(), "pack") };
     let report = out.progress().clone().watch(work, None, sample).await?;
-    let failure = report.findings.first().map(|first| {
+    let probed = if args.no_probe {
+        Probed::Off
+    } else {
+        Probed::of(&repository, &report, context, out).await
+    };
+    let failure = damage(&report).or_else(|| probed.failure(&repository));
+    let mut answer = answer(&report);
+    answer.insert("store_class".into(), json!(promised(&repository).map(StoreClass::as_str)));
+    answer.insert("probe".into(), probed.answer());
+    let bill = Bill::new(store.usage(), prices.as_ref());
+    bill.add_to(&mut answer);
+    let text = text(&report, repository.reads_content()) + &probed.text() + &bill.line();
+    out.answer(&text, answer, failure)
+}
+
+/// What is damaged.
+fn damage(report: &Report) -> Option<Failure> {
+    report.findings.first().map(|first| {
         let what = show::count(report.findings.len() as u64, "object");
         let touched = match first.files.first() {
             Some(file) => format!(", which touches {}", show::text(file)),
@@ -72,8 +97,7 @@ pub(super) async fn run(
                 first.object, first.reason
             ),
         )
-    });
-    out.answer(&text(&report, repository.reads_content()), answer(&report), failure)
+    })
 }
 
 fn text(report: &Report, reads_content: bool) -> String {

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use super::limits::LimitArgs;
 use super::logging::{LogFormat, LogLevel};
+use crate::policy::{self, Policy};
 use crate::repo::Repository;
 use crate::repo::envelope::SecretString;
 use crate::repo::keyfile::Unlock;
-use crate::store::{self, Counted, Store};
+use crate::store::{self, Counted, Prices, Settings, Store};
 use crate::world::World;
 
 /// No key file and no passphrase is longer.
@@ -31,8 +33,8 @@ pub(super) struct Globals {
         long,
         global = true,
         value_name = "URL",
-        help = "The repository: a path, file:///path or s3://bucket/prefix \
-                [env: BACKSTAY_REPOSITORY]"
+        help = "The repository: a path, file:///path, s3://bucket/prefix, gs://bucket/prefix, \
+                az://container/prefix or sftp://user@host:port/path [env: BACKSTAY_REPOSITORY]"
     )]
     pub repository: Option<String>,
     /// What opens it.
@@ -54,6 +56,12 @@ pub(super) struct Globals {
                 [env: BACKSTAY_CACHE]"
     )]
     pub cache: Option<PathBuf>,
+    /// What the store may use of the line.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// Add what the run costs to its report, by the price list in this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
     /// Answer with one JSON object on standard output
     #[arg(long, global = true)]
     pub json: bool,
@@ -76,7 +84,7 @@ pub(super) struct Context {
 }
 
 /// A variable that is set to something.
-fn variable(name: &str) -> Option<std::ffi::OsString> {
+pub(super) fn variable(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
@@ -103,18 +111,40 @@ impl Context {
 
     /// The store that the command line or the environment names. Contacts nobody.
     pub(super) fn store(&self) -> Result<Arc<Counted>, Failure> {
-        self.store_or(None)
+        self.store_at(&self.url(None)?, None)
     }
 
-    /// The store; what the command line says goes before `document`, and that before the
-    /// environment.
-    pub(super) fn store_or(&self, document: Option<&str>) -> Result<Arc<Counted>, Failure> {
-        let url = match (&self.globals.repository, document) {
-            (Some(url), _) => url.clone(),
-            (None, Some(url)) => url.to_owned(),
-            (None, None) => repository_variable()?,
+    /// The store's URL; what the command line says goes before `policy`, and that before the environment.
+    pub(super) fn url(&self, policy: Option<&Policy>) -> Result<String, Failure> {
+        let said = policy.and_then(|policy| policy.repository.clone());
+        match self.globals.repository.clone().or(said) {
+            Some(url) => Ok(url),
+            None => repository_variable(),
+        }
+    }
+
+    /// The store at `url`, with the limits that are said anywhere. Contacts nobody.
+    pub(super) fn store_at(
+        &self,
+        url: &str,
+        policy: Option<&Policy>,
+    ) -> Result<Arc<Counted>, Failure> {
+        let limits = policy.map(|policy| policy.limits).unwrap_or_default();
+        let settings = Settings {
+            limits: self.globals.limits.over(limits)?.limits(),
+            ssh: policy.map(|policy| policy.ssh.clone()).unwrap_or_default(),
+            ..Settings::from_environment()
         };
-        Ok(Arc::new(Counted::new(store::open(&url)?)))
+        Ok(store::open(url, &settings)?)
+    }
+
+    /// The price list; what the command line names goes before `policy`. To be asked for before anything
+    /// is done: a mistake in it must not come to light behind a long run.
+    pub(super) fn prices(&self, policy: Option<&Policy>) -> Result<Option<Prices>, Failure> {
+        match &self.globals.prices {
+            Some(file) => Ok(Some(policy::read_prices(file)?)),
+            None => Ok(policy.and_then(|policy| policy.prices.clone())),
+        }
     }
 
     /// The repository's place for messages, where one is named outside a policy.
@@ -129,11 +159,7 @@ impl Context {
     }
 
     /// Opens the repository so that everything comes from the store itself: for those who judge it.
-    pub(super) async fn open_past_cache(&self) -> Result<Repository, Failure> {
-        self.opened(self.store()?).await
-    }
-
-    async fn opened(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
+    pub(super) async fn open_past_cache(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
         let place = store.place();
         let unlock = self.unlock().await?;
         let opened = Repository::open(store, self.world.clone(), &unlock).await;
@@ -142,7 +168,7 @@ impl Context {
 
     /// Opens the repository in `store`.
     pub(super) async fn open_store(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
-        let opened = self.opened(store).await?;
+        let opened = self.open_past_cache(store).await?;
         if let Some(directory) = self.cache()
             && let Err(error) = opened.keep_metadata_in(&directory)
         {

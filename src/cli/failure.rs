@@ -22,7 +22,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::class::Class;
-use crate::{backup, demo, destination, policy, repo, restore, source, store};
+use crate::{backup, demo, destination, policy, probe, repo, restore, source, store};
 
 /// What `--help` says of exit codes.
 pub(super) const HELP: &str = "\
@@ -60,7 +60,6 @@ pub(super) enum Exit {
     /// It would destroy something.
     Refused = 7,
     /// What should be verified was not.
-    #[expect(dead_code, reason = "checks and drills end so; until they are here, nothing does")]
     NotVerified = 8,
     /// Wrong key, passphrase or credential.
     Denied = 9,
@@ -265,6 +264,9 @@ fn store_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a store::Err
     if let Some(error) = error.downcast_ref::<store::Error>() {
         return Some(error);
     }
+    if let Some(probe::Error::Store(error)) = error.downcast_ref::<probe::Error>() {
+        return Some(error);
+    }
     let repository = match error.downcast_ref::<backup::Error>() {
         Some(backup::Error::Repository(error)) => Some(error),
         _ => match error.downcast_ref::<restore::Error>() {
@@ -310,6 +312,7 @@ from_error!(
     source::Error,
     destination::Error,
     policy::Error,
+    probe::Error,
     demo::Error
 );
 

@@ -1,14 +1,19 @@
-//! `init`: make a repository, but only once its keys are safely on the disk.
+//! `init`: make a repository, but only in a store that can hold one, and only once its keys are safely on
+//! the disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
+use super::bill::Bill;
 use super::context::{Context, passphrase};
 use super::failure::Failure;
 use super::keyfiles::{refuse_existing, write_keys};
 use super::output::{Output, fields};
+use super::probing;
 use crate::class::Class;
+use crate::probe;
 use crate::repo::envelope::Recipient;
 use crate::repo::{InitOptions, Repository};
 use crate::store::Store as _;
@@ -30,6 +35,9 @@ pub(super) struct InitArgs {
                 everything"
     )]
     passphrase: bool,
+    /// Do not look first what the store honours
+    #[arg(long)]
+    no_probe: bool,
 }
 
 /// Makes it.
@@ -39,6 +47,7 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let store = context.store()?;
+    let prices = context.prices(None)?;
     let place = store.place();
     let mut options = InitOptions::default();
     for text in &args.recipient {
@@ -57,8 +66,19 @@ pub(super) async fn run(
     for file in [&agent, &recovery] {
         refuse_existing(file)?;
     }
+    let at_place = |failure: Failure| failure.at(Some(&place));
+    let probed = if args.no_probe {
+        None
+    } else {
+        let absent = Repository::check_absent(&*store).await;
+        absent.map_err(|error| at_place(error.into()))?;
+        let probed = probing::run(&*store, probe::Options::default(), context, out).await;
+        Some(probed.map_err(|error| at_place(error.into()))?)
+    };
+    options.store_class = probed.as_ref().map(|report| report.class);
+    let counted = Arc::clone(&store);
     let draft = Repository::draft(store, context.world().clone(), options).await;
-    let draft = draft.map_err(|error| Failure::from(error).at(Some(&place)))?;
+    let draft = draft.map_err(|error| at_place(error.into()))?;
     let id = draft.id();
     let written = write_keys(
         &args.keys,
@@ -81,17 +101,19 @@ pub(super) async fn run(
         return Err(failure);
     }
     let has_recovery = written.files.contains(&recovery);
-    let answer = fields(json!({
+    let mut answer = fields(json!({
         "repository": place,
         "repository_id": id.to_string(),
+        "store_class": probed.as_ref().map(|report| report.class.as_str()),
+        "probe": probed.as_ref().map(probing::answer),
         "agent_key": agent.display().to_string(),
         "recovery_key": has_recovery.then(|| recovery.display().to_string()),
     }));
-    out.summary(
-        &text(&place, &id.to_string(), &agent, has_recovery.then_some(&recovery)),
-        answer,
-        None,
-    )
+    let bill = Bill::keeping(counted.usage(), prices.as_ref());
+    bill.add_to(&mut answer);
+    let mut text = text(&place, &id.to_string(), &agent, has_recovery.then_some(&recovery));
+    text.push_str(&probed.as_ref().map_or_else(String::new, probing::text));
+    out.summary(&(text + &bill.line()), answer, None)
 }
 
 fn text(place: &str, id: &str, agent: &Path, recovery: Option<&PathBuf>) -> String {

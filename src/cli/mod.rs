@@ -5,6 +5,7 @@
 //! `Command::name` and `dispatch`.
 
 mod backup;
+mod bill;
 mod cat;
 mod check;
 mod completions;
@@ -16,9 +17,11 @@ mod find;
 mod init;
 mod key;
 mod keyfiles;
+mod limits;
 mod logging;
 mod ls;
 mod output;
+mod probing;
 mod progress;
 mod restore;
 mod run;
@@ -28,6 +31,7 @@ mod signal;
 mod snapshots;
 mod sources;
 mod stats;
+mod store;
 mod table;
 
 use std::ffi::{OsStr, OsString};
@@ -70,6 +74,7 @@ enum Command {
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
     Key(key::KeyArgs),
+    Store(store::StoreArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -90,6 +95,7 @@ impl Command {
             Self::Stats(_) => "stats",
             Self::Check(_) => "check",
             Self::Key(_) => "key",
+            Self::Store(_) => "store",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
         }
@@ -110,6 +116,7 @@ async fn dispatch(command: &Command, context: &Context, out: &mut Output) -> Res
         Command::Stats(args) => stats::run(args, context, out).await,
         Command::Check(args) => check::run(args, context, out).await,
         Command::Key(args) => key::run(args, context, out).await,
+        Command::Store(args) => store::run(args, context, out).await,
         Command::Demo(args) => demo::run(args, context, out).await,
         Command::Completions(args) => completions::run(args, out),
     }

@@ -7,19 +7,20 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::bill::Bill;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{Fields, Output, fields};
 use super::progress::Sample;
 use super::selection::Selection;
-use super::{backup, show};
+use super::show;
 use crate::destination::directory::{DirectoryDestination, Options as DirectoryOptions};
 use crate::destination::{Overwrite, Shortfall};
 use crate::list::{Entries, EntriesOptions};
 use crate::repo::Repository;
 use crate::repo::snapshot::Snapshot;
 use crate::restore::{self, Damage, Loss, Options, Progress, Report, RestoredWal, WalOptions};
-use crate::store::{Store as _, Usage};
+use crate::store::Store as _;
 use crate::units::Bytes;
 
 /// Restore a snapshot, or part of one, into a directory
@@ -80,11 +81,15 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let selection = Selection::parse(&args.what)?;
     let store = context.store()?;
+    let prices = context.prices(None)?;
     let place = store.place();
     let repository = context.open_store(Arc::clone(&store)).await?;
     let snapshot = selection.snapshot(&repository).await?;
     if args.dry_run {
-        return dry_run(args, &repository, &snapshot, selection, out).await;
+        let (text, mut answer) = dry_run(args, &repository, &snapshot, selection).await?;
+        let bill = Bill::new(store.usage(), prices.as_ref());
+        bill.add_to(&mut answer);
+        return out.answer(&(text + &bill.line()), answer, None);
     }
     let overwrite = match args.overwrite {
         None => Overwrite::Refuse,
@@ -120,8 +125,10 @@ pub(super) async fn run(
     let report = report.map_err(|error| Failure::from(error).at(Some(&place)))?;
     let shortfalls = destination.shortfall_count().max(report.shortfalls.len() as u64);
     let text = text(args, &snapshot, &report, shortfalls, destination.is_resumed());
-    let answer = answer(&snapshot, &report, shortfalls, store.usage());
-    out.summary(&text, answer, lacking(&report))
+    let mut answer = answer(&snapshot, &report, shortfalls);
+    let bill = Bill::new(store.usage(), prices.as_ref());
+    bill.add_to(&mut answer);
+    out.summary(&(text + &bill.line()), answer, lacking(&report))
 }
 
 /// Bytes of what is selected.
@@ -236,7 +243,7 @@ fn wal_line(log: &RestoredWal) -> String {
     }
 }
 
-fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64, usage: Usage) -> Fields {
+fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64) -> Fields {
     let row = |path: &[u8], more: Value| {
         let mut row = Fields::new();
         show::json_path(&mut row, "path", path);
@@ -278,7 +285,6 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64, usage: Usage) -
         "wal": report.wal.iter().map(wal).collect::<Vec<_>>(),
         "shortfall_count": shortfalls,
         "shortfalls": short.collect::<Vec<_>>(),
-        "requests": backup::requests(usage),
     }))
 }
 
@@ -288,8 +294,7 @@ async fn dry_run(
     repository: &Repository,
     snapshot: &Snapshot,
     selection: Selection,
-    out: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<(String, Fields), Failure> {
     let options = EntriesOptions {
         source: selection.source,
         path: selection.path,
@@ -318,5 +323,5 @@ async fn dry_run(
         "files": files,
         "size_bytes": size_bytes,
     }));
-    out.answer(&text, answer, None)
+    Ok((text, answer))
 }

@@ -27,7 +27,9 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let policy = Policy::read(&args.policy)?;
-    let store = context.store_or(policy.repository.as_deref())?;
+    let url = context.url(Some(&policy))?;
+    let store = context.store_at(&url, Some(&policy))?;
+    let prices = context.prices(Some(&policy))?;
     let sources = sources::of_policy(&policy)?;
     let compression = match policy.compression {
         policy::Compression::Off => Compression::Off,
@@ -37,8 +39,8 @@ pub(super) async fn run(
         job: Some(policy.name.clone()),
         host: policy.host.clone().unwrap_or_else(Context::host),
         labels: policy.labels.clone(),
-        writer: backup::writer(compression, policy.memory_bytes),
+        writer: backup::writer(compression, policy.memory_bytes, &url),
         read_all: args.read_all,
     };
-    backup::execute(store, &sources, &options, context, out).await
+    backup::execute(store, &sources, &options, prices.as_ref(), context, out).await
 }

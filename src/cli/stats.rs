@@ -1,15 +1,18 @@
 //! `stats`: how much there is, and what it takes.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::json;
 
+use super::bill::Bill;
 use super::context::Context;
 use super::failure::Failure;
 use super::output::{Output, fields};
 use super::{show, snapshots};
 use crate::repo::Repository;
 use crate::stats::{self, Newest, Report};
+use crate::store::StoreClass;
 use crate::units::Bytes;
 
 /// Show how much the repository holds and what that takes
@@ -18,7 +21,9 @@ pub(super) struct StatsArgs {}
 
 /// Counts.
 pub(super) async fn run(_: &StatsArgs, context: &Context, out: &mut Output) -> Result<(), Failure> {
-    let repository = context.open().await?;
+    let store = context.store()?;
+    let prices = context.prices(None)?;
+    let repository = context.open_store(Arc::clone(&store)).await?;
     let report = stats::run(&repository).await?;
     let total = report.total();
     let kinds: serde_json::Map<_, _> = report
@@ -33,10 +38,11 @@ pub(super) async fn run(_: &StatsArgs, context: &Context, out: &mut Output) -> R
         row.insert("snapshots".to_owned(), json!(job.snapshots));
         row
     };
-    let answer = fields(json!({
+    let mut answer = fields(json!({
         "repository": repository.store().place(),
         "repository_id": repository.id().to_string(),
         "format": repository.config().format,
+        "store_class": repository.config().promised_class().map(StoreClass::as_str),
         "snapshots": report.snapshots,
         "partial_snapshots": report.partial,
         "restore_bytes": report.restore_bytes,
@@ -46,7 +52,10 @@ pub(super) async fn run(_: &StatsArgs, context: &Context, out: &mut Output) -> R
         "newest": report.jobs.iter().map(job).collect::<Vec<_>>(),
         "unreadable": snapshots::unreadable_rows(&report.unreadable),
     }));
-    out.answer(&text(&repository, &report, out), answer, snapshots::unreadable(&report.unreadable))
+    let bill = Bill::new(store.usage(), prices.as_ref());
+    bill.add_to(&mut answer);
+    let text = text(&repository, &report, out) + "\n" + &bill.line();
+    out.answer(&text, answer, snapshots::unreadable(&report.unreadable))
 }
 
 fn text(repository: &Repository, report: &Report, out: &Output) -> String {
@@ -54,10 +63,14 @@ fn text(repository: &Repository, report: &Report, out: &Output) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "repository {} in {}, format {}",
+        "repository {} in {}, format {}, {}",
         repository.id(),
         repository.store().place(),
-        repository.config().format
+        repository.config().format,
+        match repository.config().promised_class() {
+            Some(class) => format!("store class {class}"),
+            None => "a store that was not probed".to_owned(),
+        }
     );
     let total = report.total();
     let partial = match report.partial {

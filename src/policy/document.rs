@@ -2,15 +2,17 @@
 //! cannot say.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use super::error::{Found, shown};
 use super::node::{self, Node, Value};
 use super::place::Place;
-use super::shape::Shape;
+use super::shape::{self, Shape};
 use super::sources::sources;
-use super::tables::{API_VERSION, DOCUMENT, KIND};
+use super::tables::{API_VERSION, DOCUMENT, KIND, PRICES};
 use super::{Compression, Policy, secret};
+use crate::store::{LimitsGiven, Prices, Rate, SshFiles, parse_retry_for};
 use crate::units::parse_bytes;
 
 /// Less cannot hold one pack; a unit was forgotten.
@@ -42,7 +44,24 @@ pub(super) fn read(text: &str, directory: &Path) -> Result<Policy, Found> {
         compression: compression(&spec),
         memory_bytes: spec.get("memory").map(|place| memory(&place)).transpose()?,
         labels,
+        limits: match spec.get("limits") {
+            Some(place) => limits(&place)?,
+            None => LimitsGiven::default(),
+        },
+        ssh: match spec.get("ssh") {
+            Some(place) => ssh(&place, directory)?,
+            None => SshFiles::default(),
+        },
+        prices: spec.get("prices").map(|place| prices(&place)).transpose()?,
     })
+}
+
+/// Reads a price list that is a document of its own.
+pub(super) fn read_prices(text: &str) -> Result<Prices, Found> {
+    secret::scan(text)?;
+    let node = node::parse(text)?;
+    Shape::Mapping(&PRICES).check(&node, "")?;
+    prices(&Place { node: &node, key: String::new() })
 }
 
 /// Whether this is a policy at all. Asked first: of another kind of document every key is wrong,
@@ -89,6 +108,57 @@ fn compression(spec: &Place<'_>) -> Compression {
         }
         Some(_) => Compression::Off,
     }
+}
+
+fn limits(place: &Place<'_>) -> Result<LimitsGiven, Found> {
+    let said = |place: &Place<'_>, reason: &str| {
+        place.unusable(format!("{}: {reason}", shown(place.text().trim())))
+    };
+    let rate = |name: &str| {
+        let Some(place) = place.get(name) else { return Ok(None) };
+        let is_off = matches!(place.node.value, Value::Flag(false));
+        let text = if is_off { "off" } else { place.text() };
+        Rate::parse(text).map(Some).map_err(|reason| said(&place, reason))
+    };
+    let connections = match place.get("connections").map(|place| &place.node.value) {
+        Some(Value::Integer(number)) => usize::try_from(*number).ok().and_then(NonZeroUsize::new),
+        _ => None,
+    };
+    let retry_for = match place.get("retryFor") {
+        Some(place) => Some(parse_retry_for(place.text()).map_err(|reason| said(&place, reason))?),
+        None => None,
+    };
+    Ok(LimitsGiven { upload: rate("upload")?, download: rate("download")?, connections, retry_for })
+}
+
+fn ssh(place: &Place<'_>, directory: &Path) -> Result<SshFiles, Found> {
+    let file = |name| place.get(name).map(|place| place.path(directory)).transpose();
+    Ok(SshFiles { key: file("key")?, known_hosts: file("knownHosts")? })
+}
+
+fn prices(place: &Place<'_>) -> Result<Prices, Found> {
+    const LONGEST: usize = 12;
+    let currency = place.require("currency")?;
+    let word = currency.text().trim();
+    if word.len() > LONGEST || word.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        let cause = format!("{} is no currency; write a word such as USD", shown(word));
+        return Err(currency.unusable(cause));
+    }
+    let price = |place: Option<&Place<'_>>, name: &str| {
+        let place = place.and_then(|place| place.get(name));
+        place.and_then(|place| shape::price(place.node)).unwrap_or_default()
+    };
+    let (requests, transfer) = (place.get("perThousand"), place.get("perGiB"));
+    Ok(Prices {
+        currency: word.to_owned(),
+        put: price(requests.as_ref(), "put"),
+        get: price(requests.as_ref(), "get"),
+        list: price(requests.as_ref(), "list"),
+        delete: price(requests.as_ref(), "delete"),
+        uploaded: price(transfer.as_ref(), "upload"),
+        downloaded: price(transfer.as_ref(), "download"),
+        stored: price(Some(place), "perGiBMonth"),
+    })
 }
 
 fn memory(place: &Place<'_>) -> Result<u64, Found> {

@@ -1,8 +1,8 @@
-//! What can be wrong with a policy: one line that names file, line, column, key, cause and remedy.
+//! What can be wrong with a policy or a price list: one line that names file, line, column, key, cause and remedy.
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::class::Class;
 
@@ -10,10 +10,12 @@ use crate::class::Class;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("{}: cannot read the policy", file.display())]
+    #[error("{}: cannot read {what}", file.display())]
     Read {
-        /// The policy file.
+        /// The file.
         file: PathBuf,
+        /// What it is: the policy, or the price list.
+        what: &'static str,
         /// The operating system's word.
         #[source]
         source: io::Error,
@@ -144,6 +146,16 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn new(mark: Mark, key: impl Into<String>, fault: Fault) -> Self {
         Self { mark, key: key.into(), fault }
+    }
+
+    /// The fault with the file's name put to it.
+    pub(super) fn in_file(self, file: &Path) -> Error {
+        Error::Invalid(Box::new(Invalid {
+            file: file.to_owned(),
+            mark: self.mark,
+            key: self.key,
+            fault: self.fault,
+        }))
     }
 
     /// A value of the right type that cannot be used.

@@ -32,6 +32,7 @@ pub use schema::schema;
 
 use crate::entry::Cutter;
 use crate::facts::SegmentNaming;
+use crate::store::{LimitsGiven, Prices, SshFiles};
 use crate::units::to_u64;
 
 /// No policy is longer than this.
@@ -55,6 +56,12 @@ pub struct Policy {
     pub memory_bytes: Option<u64>,
     /// Texts that each snapshot carries.
     pub labels: BTreeMap<String, String>,
+    /// What the store may use of the line.
+    pub limits: LimitsGiven,
+    /// Files for SSH. Relative ones in the document are resolved as the repository is.
+    pub ssh: SshFiles,
+    /// What the provider asks.
+    pub prices: Option<Prices>,
 }
 
 /// One thing to back up.
@@ -155,32 +162,36 @@ impl Policy {
             return Err(Error::TooLong { file: file.to_owned(), limit_bytes: LIMIT_BYTES });
         }
         let directory = file.parent().unwrap_or(Path::new(""));
-        document::read(text, directory).map_err(|found| {
-            Error::Invalid(Box::new(Invalid {
-                file: file.to_owned(),
-                mark: found.mark,
-                key: found.key,
-                fault: found.fault,
-            }))
-        })
+        document::read(text, directory).map_err(|found| found.in_file(file))
     }
 
     /// Reads the policy in `file`.
     pub fn read(file: &Path) -> Result<Self, Error> {
-        let mut bytes = Vec::new();
-        File::open(file)
-            // One byte too many shows that there is more, without reading it all.
-            .and_then(|opened| opened.take(LIMIT_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(|source| Error::Read { file: file.to_owned(), source })?;
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(text, file),
-            Err(error) => {
-                let sound = bytes.get(..error.valid_up_to()).unwrap_or_default();
-                Err(Error::NotText {
-                    file: file.to_owned(),
-                    line: to_u64(sound.split(|&byte| byte == b'\n').count()),
-                })
-            }
-        }
+        Self::parse(&read_text(file, "the policy")?, file)
     }
+}
+
+/// Reads the price list in `file`: the keys of a policy's `spec.prices`, as a document of their own.
+pub fn read_prices(file: &Path) -> Result<Prices, Error> {
+    let text = read_text(file, "the price list")?;
+    document::read_prices(&text).map_err(|found| found.in_file(file))
+}
+
+/// The text of a document, which is called `what` in messages.
+fn read_text(file: &Path, what: &'static str) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    File::open(file)
+        // One byte too many shows that there is more, without reading it all.
+        .and_then(|opened| opened.take(LIMIT_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|source| Error::Read { file: file.to_owned(), what, source })?;
+    if to_u64(bytes.len()) > LIMIT_BYTES {
+        return Err(Error::TooLong { file: file.to_owned(), limit_bytes: LIMIT_BYTES });
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let sound = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        Error::NotText {
+            file: file.to_owned(),
+            line: to_u64(sound.split(|&byte| byte == b'\n').count()),
+        }
+    })
 }

@@ -32,7 +32,7 @@ pub(super) enum Value {
     Nothing,
     Flag(bool),
     Integer(i128),
-    Fraction,
+    Fraction(f64),
     Text(String),
     List(Vec<Node>),
     Mapping(Vec<Member>),
@@ -82,7 +82,7 @@ impl Node {
         match self.value {
             Value::Nothing => "empty",
             Value::Flag(_) => "true or false",
-            Value::Integer(_) | Value::Fraction => "a number",
+            Value::Integer(_) | Value::Fraction(_) => "a number",
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Mapping(_) => "a mapping",
@@ -215,8 +215,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Integer(i128::try_from(value).unwrap_or(i128::MAX)))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Fraction)
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Fraction(value))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {

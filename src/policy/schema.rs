@@ -47,7 +47,8 @@ fn shape(shape_of: &Shape) -> Value {
     // What the check calls empty: nothing but white space.
     let text = json!({"type": "string", "pattern": "\\S"});
     match shape_of {
-        Shape::Text | Shape::Time => text,
+        Shape::Text | Shape::Time | Shape::Rate => text,
+        Shape::Price => json!({"type": "number", "minimum": 0, "maximum": 1_000_000}),
         Shape::Size => json!({"anyOf": [{"type": "integer", "minimum": 1}, text]}),
         Shape::Word(words) => json!({"enum": words}),
         Shape::Flag => json!({"type": "boolean"}),

@@ -7,7 +7,7 @@ const KEYS: &str = "mount it as a file and name that in BACKSTAY_KEY_FILE";
 const PASSPHRASE: &str = "mount it as a file and name that in BACKSTAY_PASSPHRASE_FILE";
 const STORE: &str = "give a store's credentials in its own environment variables, \
      such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-const SSH: &str = "mount it as a file and name that in BACKSTAY_SSH_KEY";
+const SSH: &str = "mount it as a file and name that in BACKSTAY_SSH_KEY or spec.ssh.key";
 
 /// Words in a key (lower case, letters and digits only) that promise a secret as its value. The
 /// first that fits decides.

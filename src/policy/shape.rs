@@ -5,6 +5,7 @@ use super::error::{Fault, Found, shown};
 use super::nearest::nearest;
 use super::node::{Member, Node, Value};
 use super::secret;
+use crate::store::Money;
 
 /// What a value may be.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,10 @@ pub(super) enum Shape {
     Size,
     /// A length of time: text such as `200ms`.
     Time,
+    /// A speed: text such as `10MiB`.
+    Rate,
+    /// An amount of money.
+    Price,
     /// A list of texts, none of them empty.
     Texts,
     /// A mapping of any keys to texts.
@@ -63,7 +68,9 @@ impl Shape {
     /// Checks `node`, which stands under `key`, and all below it.
     pub(super) fn check(&self, node: &Node, key: &str) -> Result<(), Found> {
         match (self, &node.value) {
-            (Self::Text | Self::Size | Self::Time, Value::Text(text)) if text.trim().is_empty() => {
+            (Self::Text | Self::Size | Self::Time | Self::Rate, Value::Text(text))
+                if text.trim().is_empty() =>
+            {
                 Err(empty(node, key))
             }
             (Self::Word(words), Value::Text(word)) if !words.contains(&word.as_str()) => {
@@ -74,7 +81,14 @@ impl Shape {
             {
                 Err(self.refuse(node, key, number.to_string()))
             }
-            (Self::Text | Self::Word(_) | Self::Size | Self::Time, Value::Text(_))
+            (Self::Price, _) if price(node).is_some() => Ok(()),
+            (Self::Price, Value::Integer(number)) => {
+                Err(self.refuse(node, key, number.to_string()))
+            }
+            (Self::Price, Value::Fraction(number)) => {
+                Err(self.refuse(node, key, number.to_string()))
+            }
+            (Self::Text | Self::Word(_) | Self::Size | Self::Time | Self::Rate, Value::Text(_))
             | (Self::Flag, Value::Flag(_))
             | (Self::False, Value::Flag(false))
             | (Self::Size | Self::Integer(..), Value::Integer(_)) => Ok(()),
@@ -95,7 +109,8 @@ impl Shape {
     /// in this shape's words.
     fn fits(&self, node: &Node) -> bool {
         match self {
-            Self::Text | Self::Time => matches!(node.value, Value::Text(_)),
+            Self::Text | Self::Time | Self::Rate => matches!(node.value, Value::Text(_)),
+            Self::Price => matches!(node.value, Value::Integer(_) | Value::Fraction(_)),
             Self::Size => matches!(node.value, Value::Text(_) | Value::Integer(_)),
             Self::Word(words) => node.text().is_some_and(|word| words.contains(&word)),
             Self::Flag => matches!(node.value, Value::Flag(_)),
@@ -123,6 +138,8 @@ impl std::fmt::Display for Shape {
             Self::Integer(least, most) => write!(f, "a whole number from {least} to {most}"),
             Self::Size => f.write_str("a size such as 256MiB"),
             Self::Time => f.write_str("a time such as 200ms"),
+            Self::Rate => f.write_str("a rate such as 10MiB or 80Mbit"),
+            Self::Price => f.write_str("a price, a number from 0 to 1000000"),
             Self::Texts => f.write_str("a list of texts"),
             Self::Labels | Self::Mapping(_) => f.write_str("a mapping"),
             Self::Mappings(_) => f.write_str("a list of mappings"),
@@ -142,11 +159,20 @@ impl std::fmt::Display for Shape {
 fn found_kind(node: &Node, shape: &Shape) -> String {
     match (&node.value, shape) {
         (Value::Nothing, _) => "empty; give a value or remove the key".to_owned(),
-        (Value::Flag(_) | Value::Integer(_) | Value::Fraction, Shape::Text) => {
+        (Value::Flag(_) | Value::Integer(_) | Value::Fraction(_), Shape::Text) => {
             format!("{}; put it in quotes if it is meant", node.kind())
         }
         (Value::Text(text), Shape::Either(_)) => shown(text),
         _ => node.kind().to_owned(),
+    }
+}
+
+/// The amount of money here, if it can be a price.
+pub(super) fn price(node: &Node) -> Option<Money> {
+    match node.value {
+        Value::Integer(number) => Money::from_price(number as f64),
+        Value::Fraction(number) => Money::from_price(number),
+        _ => None,
     }
 }
 

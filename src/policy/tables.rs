@@ -58,6 +58,17 @@ static SPEC: Table = Table {
         optional("compression", Shape::Mapping(&COMPRESSION), "how hard data is compressed"),
         optional("memory", Shape::Size, "the most memory that a backup may take, such as 256MiB"),
         optional(
+            "limits",
+            Shape::Mapping(&LIMITS),
+            "what backups may use of the line to the store",
+        ),
+        optional("ssh", Shape::Mapping(&SSH), "files for a repository behind sftp://"),
+        optional(
+            "prices",
+            Shape::Mapping(&PRICES),
+            "what the provider asks, for the estimate in reports",
+        ),
+        optional(
             "labels",
             Shape::Labels,
             "texts that each snapshot carries, by which snapshots are found",
@@ -66,6 +77,57 @@ static SPEC: Table = Table {
     one_of: &[],
     later: &["schedule", "retention", "objectives", "hooks", "drill", "notify"],
 };
+
+/// A speed, or `off`, which YAML 1.1 tools make `false`.
+const RATE: Shape = Shape::Either(&[Shape::Rate, Shape::False]);
+
+static LIMITS: Table = table(&[
+    optional("upload", RATE, "to the store, each second, such as 10MiB or 80Mbit; or off"),
+    optional("download", RATE, "from the store, each second, such as 10MiB or 80Mbit; or off"),
+    optional(
+        "connections",
+        Shape::Integer(1, 256),
+        "connections at a time; by default 16, and 4 over SSH",
+    ),
+    optional(
+        "retryFor",
+        Shape::Time,
+        "how long after its first failure a request is still tried again; by default 5m",
+    ),
+]);
+
+static SSH: Table = table(&[
+    optional(
+        "key",
+        Shape::Text,
+        "the file of the private key; if relative, from the policy file's directory",
+    ),
+    optional(
+        "knownHosts",
+        Shape::Text,
+        "the file of known hosts; if relative, from the policy file's directory",
+    ),
+]);
+
+/// A provider's price list: in a policy, and in a file of its own.
+pub(super) static PRICES: Table = table(&[
+    required("currency", Shape::Text, "what the amounts are of, such as USD"),
+    optional("perThousand", Shape::Mapping(&REQUESTS), "of 1,000 requests of each kind"),
+    optional("perGiB", Shape::Mapping(&TRANSFER), "of a GiB on its way"),
+    optional("perGiBMonth", Shape::Price, "of a GiB that is kept for a month"),
+]);
+
+static REQUESTS: Table = table(&[
+    optional("put", Shape::Price, "requests that create an object"),
+    optional("get", Shape::Price, "requests that read"),
+    optional("list", Shape::Price, "requests for a page of a listing"),
+    optional("delete", Shape::Price, "requests that remove an object"),
+]);
+
+static TRANSFER: Table = table(&[
+    optional("upload", Shape::Price, "to the store"),
+    optional("download", Shape::Price, "from the store"),
+]);
 
 static COMPRESSION: Table = table(&[required(
     "level",

@@ -12,6 +12,7 @@ use crate::repo::record;
 use crate::repo::seal::{MAGIC, VERSION};
 use crate::repo::secret::{Keys, Secret, Secrets};
 use crate::repo::wire::{Cursor, put_bytes, put_length, put_var};
+use crate::store::StoreClass;
 
 /// The only format so far.
 pub const FORMAT: u32 = 1;
@@ -188,6 +189,11 @@ impl Config {
         let context = "backstay.dev format 1 owner";
         let key = Zeroizing::new(blake3::derive_key(context, newest.expose().as_bytes()));
         blake3::keyed_hash(&key, &said).into()
+    }
+
+    /// What the store was found to honour when the repository was made, if it was probed.
+    pub fn promised_class(&self) -> Option<StoreClass> {
+        StoreClass::parse(self.store_class.as_deref()?)
     }
 
     /// Fails if this program may not even read the repository at `place`. To be asked once the tag is

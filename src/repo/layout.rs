@@ -1,5 +1,7 @@
 //! Every object's name, made and parsed here and nowhere else. FORMAT.md §2.
 
+use data_encoding::HEXLOWER;
+
 use crate::repo::id::{Lane, PackId, SessionId};
 use crate::store::Key;
 
@@ -15,6 +17,8 @@ pub const SNAPSHOT: &str = "snapshot/";
 pub const PACK: &str = "pack/";
 /// Prefix of all index tables.
 pub const INDEX: &str = "index/";
+/// Prefix of what probes of the store leave: no part of a repository.
+pub const PROBE: &str = crate::store::PROBE_PREFIX;
 
 fn inverted(number: u64) -> String {
     format!("{:016x}", u64::MAX - number)
@@ -130,6 +134,21 @@ pub fn parse_pack(key: &Key) -> Option<PackId> {
     PackId::from_hex(&format!("{session}{number}{rest}"))
 }
 
+/// Prefix of what one probe makes. No folder of its own: a directory would stay behind, once for each probe.
+pub fn probes_of(run: [u8; 12]) -> String {
+    format!("{PROBE}{}-", HEXLOWER.encode(&run))
+}
+
+/// Prefix of probes' objects that are made once and found again, by those who may not delete.
+pub fn kept_probes(of: &str) -> String {
+    format!("{PROBE}{of}-")
+}
+
+/// Whether a probe made this: its content means nothing.
+pub fn is_probe(key: &Key) -> bool {
+    key.as_str().starts_with(PROBE)
+}
+
 /// Name of the `n`-th index table of a session.
 pub fn index(session: SessionId, n: u16) -> Key {
     Key::new(format!("{INDEX}{session}-{n:04x}"))
@@ -158,6 +177,7 @@ mod tests {
         assert_eq!(parse_pack(&pack(id)), Some(id));
         assert_eq!(pack(id).as_str(), "pack/090909090909090909090909/00000102-0707070707070701");
         assert_eq!(parse_index(&index(SessionId([2; 12]), 10)), Some((SessionId([2; 12]), 10)));
+        assert!(is_probe(&Key::new(format!("{}a", probes_of([3; 12])))) && !is_probe(&pack(id)));
         assert_eq!(parse_config(&config(5)), Some(5));
         assert_eq!(parse_checkpoint(&checkpoint(0)), Some(0));
     }

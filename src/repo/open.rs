@@ -18,7 +18,7 @@ use crate::repo::layout;
 use crate::repo::lineage::{self, InForce, Overruled};
 use crate::repo::reader::FrameCache;
 use crate::repo::secret::{Secret, Secrets};
-use crate::store::{Cache, Store};
+use crate::store::{Cache, Store, StoreClass};
 use crate::world::World;
 
 /// An open repository. Cheap to clone.
@@ -60,6 +60,8 @@ pub struct InitOptions {
     pub recipients: Vec<Recipient>,
     /// A passphrase that opens everything.
     pub passphrase: Option<SecretString>,
+    /// What the store honours, where it was probed.
+    pub store_class: Option<StoreClass>,
 }
 
 /// A repository that is not stored yet.
@@ -105,6 +107,17 @@ impl Repository {
         Self::draft(store, world, options).await?.store().await
     }
 
+    /// Fails if there is a repository already. Costs one LIST.
+    pub async fn check_absent(store: &dyn Store) -> Result<(), Error> {
+        match store.first(layout::CONFIG).await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Error::AlreadyInitialised { place: store.place() }),
+            // The first object makes the directory.
+            Err(error) if error.class() == crate::class::Class::Missing => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Draws up a repository without storing it, so that its keys can be brought to safety first: a
     /// repository whose keys were lost can never be read.
     pub async fn draft(
@@ -112,14 +125,7 @@ impl Repository {
         world: World,
         options: InitOptions,
     ) -> Result<Draft, Error> {
-        let place = store.place();
-        match store.first(layout::CONFIG).await {
-            Ok(None) => {}
-            Ok(Some(_)) => return Err(Error::AlreadyInitialised { place }),
-            // The first object makes the directory.
-            Err(error) if error.class() == crate::class::Class::Missing => {}
-            Err(error) => return Err(error.into()),
-        }
+        Self::check_absent(&*store).await?;
         let repository = RepositoryId(world.random.array());
         let content = Identity::generate();
         let recipient = content.recipient()?;
@@ -149,7 +155,7 @@ impl Repository {
             collect_features: Vec::new(),
             envelopes,
             content_recipients: vec![recipient.as_str().to_owned()],
-            store_class: None,
+            store_class: options.store_class.map(|class| class.as_str().to_owned()),
             owner_tag: None,
         };
         record.sign(bundle.newest_identity()?);

@@ -1,6 +1,7 @@
 //! A store that is gone with its process: for tests and simulations.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -47,12 +48,15 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn create(&self, key: &Key, parts: Vec<Bytes>) -> Result<(), Error> {
         Error::check_key("create", key)?;
-        let mut objects = self.objects();
-        if objects.contains_key(key) {
-            return Err(Error::Exists { key: key.clone() });
+        let content: Bytes = parts.concat().into();
+        match self.objects().entry(key.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(content);
+                Ok(())
+            }
+            Entry::Occupied(found) if *found.get() == content => Ok(()),
+            Entry::Occupied(_) => Err(Error::Exists { key: key.clone() }),
         }
-        objects.insert(key.clone(), parts.concat().into());
-        Ok(())
     }
 
     async fn get(&self, key: &Key, limit_bytes: u64) -> Result<Bytes, Error> {
@@ -99,6 +103,12 @@ impl Store for MemoryStore {
         Error::check_key("delete", key)?;
         self.objects().remove(key);
         Ok(())
+    }
+
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+        Error::check_probe_key(key)?;
+        self.objects().insert(key.clone(), content);
+        Ok(Some(true))
     }
 
     fn place(&self) -> String {

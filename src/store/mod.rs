@@ -3,11 +3,17 @@
 //! stays in this folder.
 
 mod cache;
+mod cloud;
 mod count;
+mod limits;
 mod local;
 mod memory;
 mod open;
-mod s3;
+mod price;
+mod promise;
+mod remote;
+mod settings;
+pub mod sftp;
 
 use std::fmt::{self, Debug};
 use std::ops::Range;
@@ -19,10 +25,17 @@ use futures::stream::BoxStream;
 use crate::class::Class;
 
 pub use cache::Cache;
-pub use count::{Counted, Usage};
+pub use count::{Counted, Meter, RequestKind, Usage};
+pub use limits::{LimitsGiven, Rate, parse_connections, parse_retry_for};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
-pub use open::{open, open_with};
+pub use open::{is_remote, open};
+pub use price::{Cost, Money, Prices};
+pub use promise::StoreClass;
+pub use settings::{Limits, Settings, SshFiles};
+
+/// What the keys of a probe's objects begin with: the only ones that may ever be overwritten.
+pub const PROBE_PREFIX: &str = "probe/";
 
 /// The name of an object: components of `a-z 0-9 . _ -` joined by `/`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,6 +162,16 @@ impl Error {
         }
     }
 
+    /// What every store checks before it overwrites: that a probe made the object.
+    fn check_probe_key(key: &Key) -> Result<(), Self> {
+        Self::check_key("overwrite", key)?;
+        if key.as_str().starts_with(PROBE_PREFIX) {
+            Ok(())
+        } else {
+            Err(Self::bug("overwrite", key, "objects are never overwritten"))
+        }
+    }
+
     /// The same for a range, and how many bytes it spans.
     fn check_range(key: &Key, range: &Range<u64>) -> Result<usize, Self> {
         Self::check_key("get", key)?;
@@ -188,15 +211,28 @@ impl Error {
     }
 }
 
+/// Whether `whole` is the concatenation of `parts`.
+fn is_joined(whole: &[u8], parts: &[Bytes]) -> bool {
+    let mut rest = whole;
+    for part in parts {
+        match rest.strip_prefix(part.as_ref()) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
 /// A space of immutable objects. Implementations may be shared by any number of tasks.
 #[async_trait]
 pub trait Store: Send + Sync + Debug {
     /// Stores `parts`, one after the other, under `key` if nothing is there yet. On success the
     /// object is durable and visible to every reader; on failure either nothing is visible or all
-    /// of it. Costs one PUT.
+    /// of it. Costs one PUT. Where the same bytes are there already it succeeds, for one GET more: an
+    /// answer may have been lost.
     ///
     /// # Errors
-    /// [`Error::Exists`] where the key is taken.
+    /// [`Error::Exists`] where the key is taken by other bytes.
     async fn create(&self, key: &Key, parts: Vec<Bytes>) -> Result<(), Error>;
 
     /// The whole object. Costs one GET.
@@ -225,6 +261,25 @@ pub trait Store: Send + Sync + Debug {
     /// Removes an object; one that is missing already counts as removed.
     async fn delete(&self, key: &Key) -> Result<(), Error>;
 
+    /// Replaces an object that a probe made, to tell an operator what the credential could do. Nothing
+    /// else calls this, and keys that are not below [`PROBE_PREFIX`] are refused as a bug. Answers whether
+    /// the store let it happen; `None` where this kind of store cannot be asked. Costs one PUT.
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error>;
+
     /// The repository's URL for people: never a secret in it.
     fn place(&self) -> String;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compares_parts_with_the_whole() {
+        let parts = [Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"c")];
+        assert!(is_joined(b"abc", &parts));
+        for other in [&b"ab"[..], b"abcd", b"abd", b""] {
+            assert!(!is_joined(other, &parts));
+        }
+    }
 }

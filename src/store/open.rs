@@ -1,40 +1,39 @@
 //! From what a person writes after `--repository` to a store.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::s3::S3Store;
-use super::{Error, LocalStore, Store};
+use super::count::Meter;
+use super::settings::Settings;
+use super::{Counted, Error, LocalStore, Store, cloud, sftp};
 use crate::class::Class;
 
-const SUPPORTED: &str = "supported are a path, file:///path and s3://bucket/prefix; \
-                         gs://, az:// and sftp:// come with a later version";
+const SUPPORTED: &str = "supported are a path, file:///path, s3://bucket/prefix, gs://bucket/prefix, \
+                         az://container/prefix and sftp://user@host:port/path";
 
 /// Other tools' ways to name a place without `//`, which must not become a directory's name here.
 const FOREIGN: [&str; 9] =
     ["s3:", "gs:", "az:", "azure:", "sftp:", "file:", "b2:", "rest:", "rclone:"];
 
-/// The store that `url` names, with credentials from this process's environment. Contacts nobody:
-/// a wrong place shows with the first request.
+/// The store that `url` names, counting what is asked of it. Contacts nobody: a wrong place shows with
+/// the first request.
 ///
 /// # Errors
 /// [`Error::Place`] of class `config` if it cannot be understood.
-pub fn open(url: &str) -> Result<Arc<dyn Store>, Error> {
-    let utf8 = |(name, value): (OsString, OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    open_with(url, &std::env::vars_os().filter_map(utf8).collect())
+pub fn open(url: &str, settings: &Settings) -> Result<Arc<Counted>, Error> {
+    let meter = Arc::new(Meter::default());
+    let store = open_with(url, settings, &meter)?;
+    Ok(Arc::new(Counted::with_meter(store, meter)))
 }
 
-/// Like [`open`], with credentials and settings from `environment`. An empty value counts as none.
-pub fn open_with(
-    url: &str,
-    environment: &BTreeMap<String, String>,
-) -> Result<Arc<dyn Store>, Error> {
+/// Whether `url` leads across a network.
+pub fn is_remote(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("file"))
+}
+
+fn open_with(url: &str, settings: &Settings, meter: &Arc<Meter>) -> Result<Arc<dyn Store>, Error> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return open_path(url);
     };
@@ -53,11 +52,8 @@ pub fn open_with(
     }
     match scheme.to_ascii_lowercase().as_str() {
         "file" if user.is_empty() => open_file_url(url, authority, rest),
-        "s3" => {
-            let mut environment = environment.clone();
-            environment.retain(|_, value| !value.is_empty());
-            Ok(Arc::new(S3Store::open(&place, &environment)?))
-        }
+        "sftp" => sftp::open(url, settings, meter),
+        scheme @ ("s3" | "gs" | "az") => cloud::open(scheme, &place, settings, meter),
         _ => Err(wrong(&place, SUPPORTED)),
     }
 }
@@ -86,7 +82,7 @@ fn open_file_url(url: &str, authority: &str, rest: &str) -> Result<Arc<dyn Store
 }
 
 /// Replaces `%20` and the like.
-fn percent_decode(text: &str) -> Option<String> {
+pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut decoded = parts.next()?.as_bytes().to_vec();
     for part in parts {
@@ -97,7 +93,7 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-fn wrong(place: &str, reason: &str) -> Error {
+pub(super) fn wrong(place: &str, reason: &str) -> Error {
     Error::Place { place: place.to_owned(), reason: reason.to_owned(), class: Class::Config }
 }
 
@@ -107,11 +103,13 @@ mod tests {
 
     #[test]
     fn understands_paths_and_file_urls() {
-        let place = |url| open(url).unwrap().place();
+        let place = |url| open(url, &Settings::default()).unwrap().place();
         assert_eq!(place("/srv/backup"), "/srv/backup");
         assert_eq!(place("file:///srv/my%20backup"), "/srv/my backup");
         assert_eq!(place("file://localhost/srv"), "/srv");
         assert!(place("backup").ends_with("/backup"));
+        assert!(!is_remote("/srv/backup") && !is_remote("file:///srv") && !is_remote("a:b"));
+        assert!(is_remote("s3://bucket") && is_remote("sftp://host/path"));
     }
 
     #[test]
@@ -120,16 +118,16 @@ mod tests {
             "",
             "s3:bucket",
             "sftp:user@host:/path",
-            "gs://bucket",
+            "ftp://bucket",
             "file://srv/backup",
             "file:///srv/100%",
             "https://example.org/",
         ] {
-            let error = open(url).unwrap_err();
+            let error = open(url, &Settings::default()).unwrap_err();
             assert_eq!(error.class(), Class::Config, "{url}");
         }
-        let text = open("gs://bucket").unwrap_err().to_string();
-        assert!(text.contains("later version"), "{text}");
+        let text = open("ftp://host", &Settings::default()).unwrap_err().to_string();
+        assert!(text.contains("sftp://user@host"), "{text}");
     }
 
     #[test]
@@ -139,7 +137,7 @@ mod tests {
             "sftp://user:hunter2@host/path",
             "rest:https://user:hunter2@host/",
         ] {
-            let text = open(url).unwrap_err().to_string();
+            let text = open(url, &Settings::default()).unwrap_err().to_string();
             assert!(!text.contains("hunter2"), "{text}");
         }
     }

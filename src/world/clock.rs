@@ -43,14 +43,15 @@ impl Clock for ManualClock {
     }
 }
 
-/// Measures how long something took; for people, never for decisions.
+/// Measures how long something took: for people, and to pace requests. Stands still where a simulation's
+/// time does.
 #[derive(Clone, Copy, Debug)]
-pub struct Stopwatch(std::time::Instant);
+pub struct Stopwatch(tokio::time::Instant);
 
 impl Stopwatch {
     /// Starts measuring.
     pub fn start() -> Self {
-        Self(std::time::Instant::now())
+        Self(tokio::time::Instant::now())
     }
 
     /// The time since the start.

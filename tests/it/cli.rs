@@ -7,6 +7,7 @@ mod reading;
 mod refusals;
 mod round_trip;
 mod storage;
+mod store_surface;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -103,7 +104,8 @@ impl Place {
     /// A place with a repository and something to back up.
     pub fn new() -> Self {
         let place = Self::bare();
-        place.with_key(None, ["init", "--keys", "keys"]).ok();
+        // What the store honours is looked at by tests of their own.
+        place.with_key(None, ["init", "--keys", "keys", "--no-probe"]).ok();
         place.write("data/a.txt", b"alpha\n");
         place.write("data/sub/b.txt", &[7; 5000]);
         std::os::unix::fs::symlink("../a.txt", place.path("data/sub/link")).unwrap();

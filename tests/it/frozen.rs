@@ -11,6 +11,7 @@ use backstay::destination::directory::{DirectoryDestination, Options as Into};
 use backstay::repo::Repository;
 use backstay::repo::catalog::Wanted;
 use backstay::repo::keyfile::Unlock;
+use backstay::store::Settings;
 use backstay::world::World;
 use backstay::{check, restore, store};
 use data_encoding::HEXLOWER;
@@ -20,7 +21,8 @@ fn fixture() -> PathBuf {
 }
 
 async fn open(key: &str) -> Repository {
-    let store = store::open(fixture().join("repository").to_str().unwrap()).unwrap();
+    let store =
+        store::open(fixture().join("repository").to_str().unwrap(), &Settings::default()).unwrap();
     let key = std::fs::read(fixture().join("keys").join(key)).unwrap();
     let unlock = Unlock::from_file("key", &key, None).unwrap();
     Repository::open(store, World::system(), &unlock).await.unwrap()

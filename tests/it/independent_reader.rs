@@ -17,6 +17,7 @@ use backstay::repo::tree::pages::Segment;
 use backstay::repo::walk::EntryCursor;
 use backstay::repo::{InitOptions, NewKeys, Repository};
 use backstay::source::{DirectoryOptions, DirectorySource, Source};
+use backstay::store::Settings;
 use backstay::world::World;
 use backstay::{backup, check, restore, store};
 use data_encoding::HEXLOWER;
@@ -66,7 +67,9 @@ impl Drop for Made {
 impl Made {
     async fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
-        let store = store::open(place.path().join("repository").to_str().unwrap()).unwrap();
+        let store =
+            store::open(place.path().join("repository").to_str().unwrap(), &Settings::default())
+                .unwrap();
         let made = Repository::init(store, World::system(), InitOptions::default());
         let (repository, NewKeys { recovery, agent }) = made.await.unwrap();
         fs::write(place.path().join("recovery.key"), recovery.unwrap().as_bytes()).unwrap();
@@ -270,7 +273,8 @@ fn compare_source(root: &Path, stated: &Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_library_restores_what_the_readers_writer_wrote() {
     let sample = reader_directory().join("sample");
-    let store = store::open(sample.join("repository").to_str().unwrap()).unwrap();
+    let store =
+        store::open(sample.join("repository").to_str().unwrap(), &Settings::default()).unwrap();
     let key = fs::read(sample.join("recovery.key")).unwrap();
     let unlock = Unlock::from_file("recovery", &key, None).unwrap();
     let repository = Repository::open(store, World::system(), &unlock).await.unwrap();

@@ -17,7 +17,13 @@ mod hostile;
 #[cfg(test)]
 mod independent_reader;
 #[cfg(test)]
+mod probe;
+#[cfg(test)]
 mod proof;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod servers;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod edit;
 mod engine;
 mod forged;
 mod later_segments;
+mod lines;
 mod races;
 mod resume;
 mod round_trip;

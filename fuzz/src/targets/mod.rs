@@ -12,6 +12,7 @@ mod nodes;
 mod pack;
 mod records;
 mod seeds;
+mod sftp;
 mod values;
 mod wire;
 
@@ -111,6 +112,7 @@ pub const ALL: &[Target] = &[
     buffered("policy", values::policy, seeds::policy),
     // A frame's plaintext is claimed before it is there: FORMAT.md §14 has the limit.
     Target { base_bytes: 18 * MIB, ..target("decompress", values::decompress, seeds::decompress) },
+    target("sftp_replies", sftp::replies, seeds::sftp_replies),
 ];
 
 /// The target called `name`.

@@ -8,6 +8,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::{Money, Rate};
 use refusals::refused;
 
 /// Lines 1 to 4 of a policy; what a test adds begins on line 5, column 3.
@@ -29,7 +30,10 @@ fn source(source: &str) -> Result<SourceKind, Error> {
 fn everything_set() {
     let text = format!(
         "{HEAD}repository: ./repo\n  host: h\n  exclude: ['*.tmp']\n  excludeCaches: true\n  \
-         compression: {{level: 9}}\n  memory: 128MiB\n  labels: {{app: x}}\n  sources:
+         compression: {{level: 9}}\n  memory: 128MiB\n  labels: {{app: x}}\n  \
+         limits: {{upload: 80Mbit, download: 10MiB/s, connections: 8, retryFor: 90s}}\n  \
+         ssh: {{key: ./id, knownHosts: /etc/known}}\n  prices: {{currency: USD, perThousand: {{put: \
+         0.005, get: 0.0004, delete: 0}}, perGiB: {{download: 0.09}}, perGiBMonth: 1}}\n  sources:
   - name: data
     directory: {{path: ./data, exclude: [b], excludeCaches: false, oneFileSystem: true, pin: false,
       cutter: pages 8 KiB, allowEmpty: true}}
@@ -66,6 +70,24 @@ fn everything_set() {
         compression: Compression::Level(9),
         memory_bytes: Some(128 << 20),
         labels: BTreeMap::from([("app".to_owned(), "x".to_owned())]),
+        limits: LimitsGiven {
+            upload: Rate::parse("10MB").ok(),
+            download: Rate::parse("10MiB").ok(),
+            connections: std::num::NonZeroUsize::new(8),
+            retry_for: Some(Duration::from_secs(90)),
+        },
+        ssh: SshFiles {
+            key: Some("/etc/backstay/id".into()),
+            known_hosts: Some("/etc/known".into()),
+        },
+        prices: Some(Prices {
+            currency: "USD".to_owned(),
+            put: Money::from_price(0.005).unwrap(),
+            get: Money::from_price(0.0004).unwrap(),
+            downloaded: Money::from_price(0.09).unwrap(),
+            stored: Money::from_price(1.0).unwrap(),
+            ..Prices::default()
+        }),
     };
     assert_eq!(policy, expected);
 }
@@ -75,6 +97,7 @@ fn defaults() {
     let policy = parse(&format!("{HEAD}{SOURCES}")).unwrap();
     assert_eq!(policy.compression, Compression::Level(3));
     assert_eq!(policy.memory_bytes, None);
+    assert_eq!((policy.limits, policy.ssh, policy.prices), Default::default());
     let kind = source("wal: {path: w, segments: '{number}.wal', closed: allButNewest}").unwrap();
     let SourceKind::Wal(wal) = kind else { panic!() };
     assert_eq!(wal.settle, Duration::from_millis(200));
@@ -111,6 +134,11 @@ fn values_in_every_spelling() {
     for level in ["off", "false"] {
         let text = format!("{HEAD}compression: {{level: {level}}}\n  {SOURCES}");
         assert_eq!(parse(&text).unwrap().compression, Compression::Off);
+    }
+    for off in ["off", "false"] {
+        let text = format!("{HEAD}limits: {{upload: {off}}}\n  {SOURCES}");
+        let upload = parse(&text).unwrap().limits.upload;
+        assert_eq!(upload, Some(Rate { bytes_per_second: None }));
     }
     let text = format!("{HEAD}memory: 268435456\n  repository: s3://b/p\n  {SOURCES}");
     let policy = parse(&text).unwrap();

@@ -67,7 +67,7 @@ fn keys_and_types() {
         ),
         (
             "zzz: 1",
-            "p.yaml:5:3: spec.zzz: unknown key; known here: repository, host, sources, exclude, excludeCaches, compression, memory, labels",
+            "p.yaml:5:3: spec.zzz: unknown key; known here: repository, host, sources, exclude, excludeCaches, compression, memory, limits, ssh, prices, labels",
         ),
         ("host: h", "p.yaml:5:3: spec.sources: missing; add sources: what is backed up, a list"),
         ("sources: []", "p.yaml:5:12: spec.sources: must not be empty"),
@@ -105,6 +105,126 @@ fn numbers() {
         ),
         ("memory: 1.5", "p.yaml:5:11: spec.memory: must be a size such as 256MiB, not a number"),
     ]);
+}
+
+#[test]
+fn limits_and_files() {
+    assert_refused(&[
+        (
+            "limits: {upload: 10}",
+            "p.yaml:5:20: spec.limits.upload: must be a rate such as 10MiB or 80Mbit, not a number",
+        ),
+        (
+            "limits: {upload: '10'}\n  sources: [{name: a, directory: {path: a}}]",
+            "p.yaml:5:20: spec.limits.upload: 10: it lacks a unit: write 10MiB or 80Mbit, each per second, or off",
+        ),
+        (
+            "limits: {download: 10Mb}\n  sources: [{name: a, directory: {path: a}}]",
+            "p.yaml:5:22: spec.limits.download: 10Mb: bits or bytes? Write 80Mbit or 10MB, each per second",
+        ),
+        (
+            "limits: {connections: 0}",
+            "p.yaml:5:25: spec.limits.connections: must be a whole number from 1 to 256, not 0",
+        ),
+        (
+            "limits: {retryFor: 2d}\n  sources: [{name: a, directory: {path: a}}]",
+            "p.yaml:5:22: spec.limits.retryFor: 2d: it is not a time of 0s to 24h; write one such as 5m",
+        ),
+        (
+            "limits: {retry_for: 5m}",
+            "p.yaml:5:12: spec.limits.retry_for: unknown key; did you mean retryFor?",
+        ),
+        ("limits: 10MiB", "p.yaml:5:11: spec.limits: must be a mapping, not text"),
+        (
+            "ssh: {key: 7}",
+            "p.yaml:5:14: spec.ssh.key: must be text, not a number; put it in quotes if it is meant",
+        ),
+        (
+            "ssh: {knownHosts: \"a\\0\"}\n  sources: [{name: a, directory: {path: a}}]",
+            "p.yaml:5:21: spec.ssh.knownHosts: a path must not contain NUL",
+        ),
+        (
+            "ssh: {privateKey: x}",
+            "p.yaml:5:9: spec.ssh.privateKey: this looks like a secret, and secrets have no place in a policy; mount it as a file and name that in BACKSTAY_SSH_KEY or spec.ssh.key",
+        ),
+    ]);
+}
+
+#[test]
+fn price_lists() {
+    let at = "spec.prices";
+    for (prices, message) in [
+        (
+            "{perGiBMonth: 1}",
+            format!(
+                "p.yaml:5:11: {at}.currency: missing; add currency: what the amounts are of, such as USD"
+            ),
+        ),
+        (
+            "{currency: US dollars}",
+            format!(
+                "p.yaml:5:22: {at}.currency: US dollars is no currency; write a word such as USD"
+            ),
+        ),
+        (
+            "{currency: USD, perGiBMonth: -1}",
+            format!(
+                "p.yaml:5:40: {at}.perGiBMonth: must be a price, a number from 0 to 1000000, not -1"
+            ),
+        ),
+        (
+            "{currency: USD, perThousand: {put: cheap}}",
+            format!(
+                "p.yaml:5:46: {at}.perThousand.put: must be a price, a number from 0 to 1000000, not text"
+            ),
+        ),
+        (
+            "{currency: USD, perThousand: {write: 1}}",
+            format!(
+                "p.yaml:5:41: {at}.perThousand.write: unknown key; known here: put, get, list, delete"
+            ),
+        ),
+        (
+            "{currency: USD, perGib: {upload: 1}}",
+            format!("p.yaml:5:27: {at}.perGib: unknown key; did you mean perGiB?"),
+        ),
+    ] {
+        let text = format!("{HEAD}prices: {prices}\n  {SOURCES}");
+        assert_eq!(refused(&text), message, "{prices}");
+    }
+}
+
+#[test]
+fn a_price_list_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("prices.yaml");
+    let read = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        crate::policy::read_prices(&file).map_err(|error| {
+            error.to_string().replace(&format!("{}/", directory.path().display()), "")
+        })
+    };
+    assert_eq!(read("currency: EUR\nperGiB: {upload: 0.01}").unwrap().currency, "EUR");
+    for (text, message) in [
+        ("", "prices.yaml:1:1: must be a mapping, not empty; give a value or remove the key"),
+        (
+            "perGiBMonth: 1",
+            "prices.yaml:1:1: currency: missing; add currency: what the amounts are of, such as USD",
+        ),
+        (
+            "currency: USD\nput: 1",
+            "prices.yaml:2:1: put: unknown key; known here: currency, perThousand, perGiB, perGiBMonth",
+        ),
+        (
+            "currency: USD\nperGiBMonth: .inf",
+            "prices.yaml:2:14: no number here may be infinite; put text in quotes",
+        ),
+    ] {
+        assert_eq!(read(text).unwrap_err(), message);
+    }
+    std::fs::remove_file(&file).unwrap();
+    let gone = crate::policy::read_prices(&file).unwrap_err().to_string();
+    assert!(gone.ends_with("prices.yaml: cannot read the price list"), "{gone}");
 }
 
 #[test]

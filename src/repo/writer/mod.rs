@@ -29,7 +29,7 @@ use crate::units::{KIB, MIB, to_u64, to_usize};
 
 pub use known::Known;
 
-/// A pack is stored when it has this many bytes.
+/// A data pack is stored when it has this many bytes, unless said otherwise.
 const DATA_PACK_BYTES: usize = 32 * MIB;
 /// The same for metadata, of which there is less.
 const METADATA_PACK_BYTES: usize = 8 * MIB;
@@ -47,11 +47,18 @@ pub struct WriterOptions {
     pub compression: Compression,
     /// Bytes of buffers and packs in memory at a time; at least 56 MiB.
     pub memory_bytes: usize,
+    /// A pack is stored when it has this many bytes. Smaller ones lose less to a line that breaks often,
+    /// and cost more requests.
+    pub pack_bytes: usize,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { compression: Compression::default(), memory_bytes: 56 * MIB }
+        Self {
+            compression: Compression::default(),
+            memory_bytes: 56 * MIB,
+            pack_bytes: DATA_PACK_BYTES,
+        }
     }
 }
 
@@ -291,8 +298,10 @@ impl Writer {
 
     fn open_pack(&self, kind: PackKind) -> (&Mutex<Open>, usize) {
         match kind {
-            PackKind::Data => (&self.data, DATA_PACK_BYTES),
-            PackKind::Metadata => (&self.metadata, METADATA_PACK_BYTES),
+            PackKind::Data => (&self.data, self.options.pack_bytes),
+            PackKind::Metadata => {
+                (&self.metadata, METADATA_PACK_BYTES.min(self.options.pack_bytes))
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::{Root, UNFINISHED, failed};
 use crate::class::Class;
-use crate::store::{Error, Key};
+use crate::store::{Error, Key, is_joined};
 use crate::world::{Random, SystemRandom};
 
 impl Root {
@@ -38,6 +38,36 @@ impl Root {
             ErrorKind::AlreadyExists => Error::Exists { key: key.clone() },
             _ => failed("create", key, error),
         })
+        .or_else(|error| match error {
+            Error::Exists { .. } if self.holds(key, parts)? => Ok(()),
+            error => Err(error),
+        })
+    }
+
+    /// Whether the file is `parts`, joined.
+    fn holds(&self, key: &Key, parts: &[Bytes]) -> Result<bool, Error> {
+        let size_bytes = parts.iter().map(|part| part.len() as u64).sum();
+        match self.get(key, size_bytes) {
+            Ok(found) => Ok(is_joined(&found, parts)),
+            Err(Error::Length { .. } | Error::Missing { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes over an object that a probe made. Answers whether that is allowed.
+    pub(super) fn overwrite_probe(
+        &self,
+        key: &Key,
+        content: &Bytes,
+    ) -> Result<Option<bool>, Error> {
+        Error::check_probe_key(key)?;
+        let path = self.path_of("overwrite", key)?;
+        let opened = OpenOptions::new().write(true).truncate(true).open(path);
+        match opened.and_then(|mut file| file.write_all(content)) {
+            Ok(()) => Ok(Some(true)),
+            Err(error) if Class::of_io(&error) == Class::Denied => Ok(Some(false)),
+            Err(error) => Err(failed("overwrite", key, error)),
+        }
     }
 
     /// Makes `directory`, those above it up to the root, and the root itself (but nothing above

@@ -158,6 +158,11 @@ impl Store for LocalStore {
         self.blocking(move |root| root.delete(&key)).await
     }
 
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+        let key = key.clone();
+        self.blocking(move |root| root.overwrite_probe(&key, &content)).await
+    }
+
     fn place(&self) -> String {
         self.root.path.display().to_string()
     }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Place;
 
 /// One run of every command that needs nothing but a repository with snapshots.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["backup", "data"],
     &["snapshots"],
     &["ls", "latest"],
@@ -21,6 +21,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["check"],
     &["check", "--read-data=1/2"],
     &["key", "list"],
+    &["store", "test", "--size=1MiB"],
     &["restore", "latest", "--to", "x", "--dry-run"],
     &["restore", "latest", "--to", "back"],
     &["completions", "bash"],

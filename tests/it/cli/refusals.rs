@@ -64,7 +64,7 @@ fn places_that_are_no_repository() {
     let said = at("rest:https://user:hunter2@host/");
     said.refuses(2, &["password"]);
     assert!(!said.stderr.contains("hunter2"));
-    at("gs://bucket").refuses(2, &["later version"]);
+    at("b2:bucket").refuses(2, &["two slashes"]);
     let said = place.with_key(None, ["init", "-r", "no/where/at/all", "--keys", "k"]);
     said.refuses(2, &["no/where", "does not exist"]);
     assert!(!place.path("k/agent.key").exists(), "keys to nothing are taken back");

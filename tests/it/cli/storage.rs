@@ -7,6 +7,7 @@ use std::process::Command;
 
 use backstay::repo::keyfile::Unlock;
 use backstay::repo::{Repository, layout};
+use backstay::store::Settings;
 use backstay::world::World;
 
 use super::{Place, Said};
@@ -71,6 +72,19 @@ fn a_repository_that_cannot_be_written_to() {
     said.refuses(9, &["repository", "Permission denied", "mount it writable"]);
     let said = as_someone(&place, "\"$0\" snapshots");
     assert_eq!(said.code, 0, "reading needs no right to write: {said:?}");
+    let said = as_someone(&place, "\"$0\" check");
+    assert_eq!(said.code, 0, "a check goes on where nothing may be written: {said:?}");
+    assert!(said.text().contains("store not probed: "), "{said:?}");
+    let said = as_someone(&place, "\"$0\" check --json");
+    let reason = said.json("check")["probe"]["not_probed"].to_string();
+    assert!(reason.contains("Permission denied"), "{reason}");
+    let said = as_someone(&place, "\"$0\" store test");
+    said.refuses(9, &["repository", "Permission denied", "mount it writable"]);
+    let script = "mkdir -p repository/r && chmod a-w repository/r && \"$0\" init -r repository/r \
+                  --keys keys/more";
+    let said = as_someone(&place, &format!("chmod u+w repository && {script}"));
+    said.refuses(9, &["repository/r", "Permission denied"]);
+    assert!(!place.path("keys/more").exists(), "no keys to a repository that cannot be made");
     let said = as_someone(&place, "chmod 000 keys/agent.key && \"$0\" snapshots");
     said.refuses(2, &["keys/agent.key", "Permission denied"]);
     assert_eq!(as_someone(&place, "chmod -R u+rwX repository keys").code, 0);
@@ -133,7 +147,7 @@ fn a_newer_format_is_left_alone() {
     let key = fs::read(place.path("keys/recovery.key")).unwrap();
     let unlock = Unlock::from_file("recovery.key", &key, None).unwrap();
     let path = place.path("repository");
-    let store = backstay::store::open(path.to_str().unwrap()).unwrap();
+    let store = backstay::store::open(path.to_str().unwrap(), &Settings::default()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let opened = runtime.block_on(Repository::open(store, World::system(), &unlock)).unwrap();
     let mut config = opened.config().clone();

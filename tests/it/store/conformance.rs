@@ -31,10 +31,15 @@ async fn creates_once() {
     for (store_name, store) in stores("creates-once").all {
         let parts = ["one ", "", "two"].map(Bytes::from_static_str).to_vec();
         store.create(&key("a/b"), parts.clone()).await.unwrap();
-        let again = store.create(&key("a/b"), parts).await.unwrap_err();
-        assert!(matches!(again, Error::Exists { .. }), "{store_name}: {again}");
-        let other = store.create(&key("a/b"), vec![]).await.unwrap_err();
-        assert_eq!(other.class(), Class::Refused, "{store_name}");
+        // The same again is what happens when an answer is lost.
+        store.create(&key("a/b"), parts).await.unwrap();
+        for other in
+            [vec![], vec![Bytes::from_static(b"one twi")], vec![Bytes::from_static(b"one twos")]]
+        {
+            let error = store.create(&key("a/b"), other).await.unwrap_err();
+            assert!(matches!(error, Error::Exists { .. }), "{store_name}: {error}");
+            assert_eq!(error.class(), Class::Refused, "{store_name}");
+        }
         let content = store.get(&key("a/b"), 100).await.unwrap();
         assert_eq!(content, "one two", "{store_name}");
     }
@@ -51,9 +56,12 @@ impl FromStaticStr for Bytes {
     }
 }
 
+/// Not asked of what moto keeps, GCS's dialect included: it looks and stores in two steps, and under load two
+/// of its clients were seen to win.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn lets_exactly_one_racer_win() {
-    for (store_name, store) in stores("race").all {
+    let honest = |(name, _): &(&str, Arc<dyn Store>)| !matches!(*name, "s3 by moto" | "gcs");
+    for (store_name, store) in stores("race").all.into_iter().filter(honest) {
         for round in 0..6 {
             let register = key(&format!("registers/{round}"));
             let racers = (0..16_u8).map(|racer| {

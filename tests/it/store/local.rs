@@ -88,7 +88,8 @@ async fn a_lost_race_leaves_nothing_behind() {
     let store = LocalStore::new(directory.path());
     let key = Key::new("register");
     store.create(&key, content()).await.unwrap();
-    store.create(&key, content()).await.unwrap_err();
+    store.create(&key, content()).await.unwrap();
+    store.create(&key, vec![Bytes::from_static(b"y")]).await.unwrap_err();
     let names: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
     assert_eq!(names.len(), 1, "{names:?}");
 }

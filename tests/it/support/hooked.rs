@@ -108,6 +108,11 @@ impl Store for Hooked {
         self.inner.delete(key).await
     }
 
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+        self.before("overwrite_probe", key.as_str()).await;
+        self.inner.overwrite_probe(key, content).await
+    }
+
     fn place(&self) -> String {
         self.inner.place()
     }

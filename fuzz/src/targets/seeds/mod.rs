@@ -4,6 +4,7 @@
 mod keys;
 mod nodes;
 mod objects;
+mod sftp;
 mod texts;
 
 use std::sync::OnceLock;
@@ -25,6 +26,7 @@ pub use objects::{
     abort_record, checkpoint, chunk_reference, index_header, index_page, pack_directory,
     pack_header, pack_trailer, sealed_object, session, snapshot,
 };
+pub use sftp::sftp_replies;
 pub use texts::{
     byte_count, cursor, cutter, decompress, epoch_marker, layout, policy, segment_pattern,
     tree_path,

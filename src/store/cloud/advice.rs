@@ -1,0 +1,222 @@
+//! What an operator is told about a request that failed: the cause in one line, and the remedy, with the
+//! names of the variables that the store at hand takes.
+
+use super::answer::Answer;
+use super::location::{Dialect, Location};
+use crate::class::Class;
+use crate::store::remote::{Failure, Kind};
+
+/// The server's words, where there is no remedy to add.
+pub(super) fn plain(said: &Answer) -> String {
+    let words = [said.status.to_string(), said.code.clone(), said.message.clone()];
+    words.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+}
+
+/// Cause and remedy of what concerns the place as a whole, by the server's own code.
+pub(super) fn place(said: &Answer, location: &Location) -> Option<(Class, String)> {
+    let Location { bucket, endpoint, dialect, .. } = location;
+    let text = match said.code.as_str() {
+        "NoSuchBucket" => (
+            Class::Config,
+            format!(
+                "there is no bucket {bucket} at {endpoint}; create it, or correct the URL{}",
+                match dialect {
+                    Dialect::S3 => ", AWS_REGION or AWS_ENDPOINT_URL",
+                    _ => "",
+                }
+            ),
+        ),
+        "ContainerNotFound" => (
+            Class::Config,
+            format!("there is no container {bucket} at {endpoint}; create it, or correct the URL"),
+        ),
+        "InvalidBucketName" | "InvalidResourceName" => (
+            Class::Config,
+            format!("{endpoint} says that {bucket} is no valid name; correct the URL"),
+        ),
+        "InvalidAccessKeyId" => (
+            Class::Denied,
+            format!("{endpoint} does not know this access key; correct AWS_ACCESS_KEY_ID"),
+        ),
+        "SignatureDoesNotMatch" => (
+            Class::Denied,
+            format!(
+                "{endpoint} does not accept the signature; correct AWS_SECRET_ACCESS_KEY, and make \
+                 sure that no proxy changes requests"
+            ),
+        ),
+        "AuthenticationFailed" => azure_authentication(said, location),
+        // Emulators have one code for both, and the sentence tells.
+        "AuthorizationFailure" if said.message.contains("failed to authenticate") => {
+            azure_authentication(said, location)
+        }
+        "RequestTimeTooSkewed" => (Class::Config, skewed(location)),
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => (
+            Class::Denied,
+            match dialect {
+                Dialect::S3 => "the session token has expired; renew AWS_SESSION_TOKEN".to_owned(),
+                _ => "the token has expired; renew the credential".to_owned(),
+            },
+        ),
+        "PermanentRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => (Class::Config, wrong_region(said, location)),
+        "QuotaExceeded" | "XMinioStorageFull" | "AccountStorageFull" | "InsufficientStorage" => {
+            (Class::Full, full(said, location))
+        }
+        "UserProjectMissing" => (
+            Class::Config,
+            format!(
+                "bucket {bucket} lets the one who asks pay, which is not supported; turn that off"
+            ),
+        ),
+        "AccountIsDisabled" | "AccountProblem" | "AllAccessDisabled" | "UserSuspended" => {
+            (Class::Denied, format!("the account at {endpoint} is disabled ({})", plain(said)))
+        }
+        "InvalidObjectState" => (
+            Class::Config,
+            "the object is archived; bring it back to a class that can be read at once".to_owned(),
+        ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// Azure has one code for a wrong key, an expired signature and a wrong clock; its sentence tells.
+fn azure_authentication(said: &Answer, location: &Location) -> (Class, String) {
+    if said.message.contains("date header") || said.message.contains("too old") {
+        return (Class::Config, skewed(location));
+    }
+    let text = format!(
+        "{} does not accept the credential; correct AZURE_STORAGE_ACCOUNT_NAME and \
+         AZURE_STORAGE_ACCOUNT_KEY, or renew AZURE_STORAGE_SAS_TOKEN, and check this machine's clock",
+        location.endpoint
+    );
+    (Class::Denied, text)
+}
+
+fn skewed(location: &Location) -> String {
+    format!(
+        "this machine's clock and that of {} differ by more than 15 minutes; set this machine's clock",
+        location.endpoint
+    )
+}
+
+pub(super) fn wrong_region(said: &Answer, location: &Location) -> String {
+    let Location { bucket, dialect, endpoint, .. } = location;
+    match (dialect, &said.region) {
+        (Dialect::S3, Some(region)) => {
+            format!("bucket {bucket} is in region {region}; set AWS_REGION={region}")
+        }
+        (Dialect::S3, None) => {
+            format!("bucket {bucket} is in another region; set AWS_REGION to that")
+        }
+        _ => format!("{endpoint} sends requests elsewhere ({}); correct the endpoint", plain(said)),
+    }
+}
+
+pub(super) fn full(said: &Answer, location: &Location) -> String {
+    format!(
+        "no space left at {} ({}); free space or raise the quota there, then run the command again",
+        location.endpoint,
+        plain(said)
+    )
+}
+
+pub(super) fn not_implemented(said: &Answer, location: &Location) -> String {
+    let remedy = match location.dialect {
+        Dialect::S3 => {
+            "; if it does not know If-None-Match, set BACKSTAY_S3_CONDITIONAL_PUT=false, which makes \
+             the repository class B"
+        }
+        _ => "",
+    };
+    format!("{} does not know this kind of request ({}){remedy}", location.endpoint, plain(said))
+}
+
+pub(super) fn denied(said: &Answer, location: &Location) -> String {
+    let Location { bucket, endpoint, .. } = location;
+    format!(
+        "{endpoint} denies it ({}); let the credential list {bucket}, and get and put its objects (and \
+         delete them, to prune)",
+        plain(said)
+    )
+}
+
+/// Who gives credentials gave none.
+pub(super) fn no_credential(said: &Answer, location: &Location) -> Failure {
+    let class = match said.status {
+        408 | 429 | 500..=599 => Class::Transient,
+        _ => Class::Denied,
+    };
+    let text = format!("{} gave no credential ({}); {}", said.host, plain(said), remedy(location));
+    Failure { retry_after: said.retry_after, ..Failure::answer(Kind::Place, class, text) }
+}
+
+fn remedy(location: &Location) -> &'static str {
+    match location.dialect {
+        Dialect::S3 => {
+            "check AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE and the role's trust policy"
+        }
+        Dialect::Gcs => {
+            "check the key file in GOOGLE_APPLICATION_CREDENTIALS, or the service account that the \
+             Pod runs as"
+        }
+        Dialect::Azure => {
+            "check AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_FEDERATED_TOKEN_FILE and the identity's \
+             role on the container"
+        }
+    }
+}
+
+/// Whether the machine itself was asked for a credential, which only one inside a cloud answers.
+pub(super) fn lacks_credentials(text: &str) -> bool {
+    text.contains("169.254.169.254") || text.contains("metadata.google.internal")
+}
+
+pub(super) fn credentials(location: &Location) -> String {
+    match location.dialect {
+        Dialect::S3 => {
+            "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        }
+        Dialect::Gcs => {
+            "no credentials; name a service account's key file in GOOGLE_APPLICATION_CREDENTIALS, or \
+             run as a service account (workload identity)"
+        }
+        Dialect::Azure => {
+            "no credentials; set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or run with \
+             workload identity"
+        }
+    }
+    .to_owned()
+}
+
+/// Where more authorities are named.
+fn authorities(location: &Location) -> &'static str {
+    match location.dialect {
+        Dialect::S3 => "AWS_CA_BUNDLE",
+        Dialect::Gcs | Dialect::Azure => "BACKSTAY_CA_BUNDLE",
+    }
+}
+
+pub(super) fn distrust(cause: &str, location: &Location) -> String {
+    format!(
+        "the certificate of {} is not trusted; name its authority's file in {} ({cause})",
+        location.endpoint,
+        authorities(location)
+    )
+}
+
+pub(super) fn not_tls(location: &Location) -> String {
+    format!(
+        "{} does not speak TLS; correct the port, or write http:// if it is meant to be unencrypted",
+        location.endpoint
+    )
+}
+
+pub(super) fn no_connection(cause: &str, location: &Location) -> String {
+    format!(
+        "cannot connect to {}; check its name, port and the network ({cause})",
+        location.endpoint
+    )
+}

@@ -1,0 +1,116 @@
+//! One attempt as its watcher sees it: whether bytes still move. A pack may take many minutes on a slow
+//! line, so no fixed time fits it; silence does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Failure;
+
+/// Silence after which a peer is given up.
+const SILENCE: Duration = Duration::from_mins(1);
+/// How often it is looked for.
+const TICK: Duration = Duration::from_secs(5);
+/// What the kernel may still hold of an upload when the last byte was handed to it.
+const SOCKET_BUFFER_BYTES: u64 = 4 << 20;
+/// The slowest line that is waited for while the kernel sends that: four uploads at 1 Mbit/s.
+const SLOWEST_BYTES_PER_SECOND: u64 = 30_000;
+
+tokio::task_local! {
+    static CURRENT: Arc<Attempt>;
+}
+
+/// The attempt under way.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Attempt {
+    moves: AtomicU64,
+    drained_bytes: AtomicU64,
+}
+
+impl Attempt {
+    /// The one that the current task makes. Outside of any, one that nobody watches.
+    pub(in crate::store) fn current() -> Arc<Self> {
+        CURRENT.try_with(Arc::clone).unwrap_or_default()
+    }
+
+    /// Bytes moved, in whichever direction, or the peer gave another sign of life.
+    pub(in crate::store) fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All of a body of `length_bytes` was handed to the kernel, where its end may wait for a slow line.
+    pub(in crate::store) fn handed_over(&self, length_bytes: u64) {
+        self.drained_bytes.store(length_bytes.min(SOCKET_BUFFER_BYTES), Ordering::Relaxed);
+        self.moved();
+    }
+
+    fn patience(&self) -> Duration {
+        let seconds = self.drained_bytes.load(Ordering::Relaxed) / SLOWEST_BYTES_PER_SECOND;
+        SILENCE + Duration::from_secs(seconds)
+    }
+
+    /// Returns when nothing has moved for too long.
+    async fn silence(&self) -> Duration {
+        let (mut seen, mut silent) = (self.moves.load(Ordering::Relaxed), Duration::ZERO);
+        loop {
+            tokio::time::sleep(TICK).await;
+            let now = self.moves.load(Ordering::Relaxed);
+            silent = if now == seen { silent + TICK } else { Duration::ZERO };
+            seen = now;
+            if silent >= self.patience() {
+                return silent;
+            }
+        }
+    }
+}
+
+/// Runs one attempt, and gives it up where the peer falls silent.
+pub(super) async fn watched<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let attempt = Arc::new(Attempt::default());
+    tokio::select! {
+        outcome = CURRENT.scope(Arc::clone(&attempt), work) => outcome,
+        silent = attempt.silence() => Err(Failure::transient(format!(
+            "nothing moved for {} s, so the connection was given up",
+            silent.as_secs()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_peer_is_noticed_in_a_minute() {
+        let started = crate::world::Stopwatch::start();
+        let failure = watched(std::future::pending::<Result<(), _>>()).await.unwrap_err();
+        assert_eq!(failure.class, crate::class::Class::Transient);
+        assert_eq!(started.elapsed(), SILENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_line_is_not_dead() {
+        // 32 MiB at 1 Mbit/s in pieces of 64 KiB.
+        let work = async {
+            let attempt = Attempt::current();
+            for _ in 0..512 {
+                tokio::time::sleep(Duration::from_millis(524)).await;
+                attempt.moved();
+            }
+            Ok(())
+        };
+        watched(work).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_kernel_holds_is_waited_for() {
+        let work = async {
+            Attempt::current().handed_over(32 << 20);
+            tokio::time::sleep(Duration::from_mins(3)).await;
+            Ok(())
+        };
+        watched(work).await.unwrap();
+    }
+}
