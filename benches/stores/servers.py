@@ -116,6 +116,8 @@ def seaweed(root: Path) -> Iterator[Seaweed]:
     ports = dict(zip(("master", "volume", "filer", "s3"), free_ports(4)))
     argv = [weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
     argv += ["-volume.max=200", "-master.volumeSizeLimitMB=1024", f"-dir={root}", f"-s3.config={config}"]
+    # Without catalogues, whose ports are the same for every server.
+    argv += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     for name, port in ports.items():
         argv += [f"-{name}.port={port}", f"-{name}.port.grpc={port + 1}"]
     log = root / "log"

@@ -24,6 +24,7 @@ const LEAF_BYTES: usize = 8 << 20;
 /// The tree of a source.
 #[derive(Debug)]
 pub(super) struct Assembled {
+    /// Has a place once the writer has finished.
     pub(super) root: ChunkRef,
     pub(super) entries: u64,
     pub(super) size_bytes: u64,
@@ -119,7 +120,7 @@ impl Assembly {
                 || matches!(&stored.extents, Extents::Nodes(nodes) if nodes.iter().any(is_unplaced))
         };
         if entries.iter().any(of_nodes) {
-            self.writer.flush_nodes().await?;
+            self.writer.flush_leaves().await?;
         }
         for stored in entries {
             for item in &stored.content.items {
@@ -145,7 +146,7 @@ impl Assembly {
         }
         let child = Child {
             last_path: last.entry.path.clone(),
-            reference: self.writer.node(&node).await?,
+            reference: self.writer.leaf(&node).await?,
             entries: to_u64(entries.len()),
             size_bytes: entries.iter().map(|stored| stored.entry.size_bytes).sum(),
             fingerprint,
@@ -184,7 +185,11 @@ impl Assembly {
             return Ok(());
         };
         if children.iter().any(|child| is_unplaced(&child.reference)) {
-            self.writer.flush_nodes().await?;
+            if level == 0 {
+                self.writer.flush_leaves().await?;
+            } else {
+                self.writer.flush_inner_nodes().await?;
+            }
         }
         let last_path = last.last_path.clone();
         let entries = children.iter().map(|child| child.entries).sum();
@@ -192,7 +197,7 @@ impl Assembly {
         let depth = u8::try_from(level + 1)
             .map_err(|_| repo::Error::Bug("a tree of more than 255 levels".into()))?;
         let node = Inner { level: depth, children }.encode().map_err(unplaced)?;
-        let reference = self.writer.node(&node).await?;
+        let reference = self.writer.inner_node(&node).await?;
         if self.levels.len() == level + 1 {
             self.levels.push(Vec::new());
         }
@@ -218,7 +223,6 @@ impl Assembly {
             self.close(level).await?;
             level += 1;
         };
-        self.writer.flush_nodes().await?;
         let root = root.ok_or_else(|| repo::Error::Bug("a source without its root".into()))?;
         Ok(Assembled {
             root: root.reference,

@@ -106,10 +106,7 @@ impl Reading {
             };
             let start = bytes.len();
             let want = to_usize(run.length_bytes).min(self.capacity_bytes - start);
-            bytes.resize(start + want, 0);
-            let room = bytes.get_mut(start..).unwrap_or_default();
-            let read = self.content.read_at(room, run.offset_bytes)?;
-            bytes.truncate(start + read);
+            let read = self.content.append_to(bytes, want, run.offset_bytes)?;
             if read < want {
                 return Err(Problem {
                     path: self.content.entry().path.clone(),
@@ -258,7 +255,7 @@ pub(super) async fn store_extents(
     let mut at_bytes = 0;
     for part in runs.chunks(NODE_RUNS) {
         let (node, end) = encode_extents(part, at_bytes);
-        nodes.push(writer.node(&node).await?);
+        nodes.push(writer.leaf(&node).await?);
         at_bytes = end;
     }
     Ok(Extents::Nodes(nodes))

@@ -71,14 +71,14 @@ impl ListWriter {
     async fn close(&mut self, level: usize) -> Result<(), Error> {
         if level > 0 {
             // What stands in a node must have a place.
-            self.writer.flush_nodes().await?;
+            self.writer.flush_leaves().await?;
         }
         let list = self.levels.get_mut(level).map(std::mem::take).unwrap_or_default();
         let covered_bytes = list.iter().map(|(covered, _)| covered).sum();
         let items: Vec<Item> = list.into_iter().map(|(_, item)| item).collect();
         let depth = u8::try_from(level).map_err(|_| Error::Bug("a list too deep".into()))?;
         let node = encode_list(depth, &items).map_err(unplaced)?;
-        let reference = self.writer.node(&node).await?;
+        let reference = self.writer.leaf(&node).await?;
         self.push_at(level + 1, Item { covered_bytes, reference }, covered_bytes);
         Ok(())
     }

@@ -25,7 +25,8 @@ use crate::class::Class;
 use crate::facts::Facts;
 use crate::repo::session::{PROGRAM, Session};
 use crate::repo::snapshot::{
-    FactsRecord, PROBLEMS_KEPT, ProblemRecord, Snapshot, SourceRecord, ad_hoc_job, is_source_name,
+    FactsRecord, PROBLEMS_KEPT, PackRecord, ProblemRecord, Snapshot, SourceRecord, ad_hoc_job,
+    is_source_name,
 };
 use crate::repo::writer::{Stored, Writer, WriterOptions};
 use crate::repo::{self, Repository};
@@ -148,31 +149,18 @@ pub async fn run(
     check_names(sources)?;
     let job = job_name(options, sources);
     let session = Session::begin(repository, &job, &options.host).await?;
-    let abandoned = session.abandoned(repository).await?;
-    let writer = Writer::new(repository, &session, abandoned, options.writer)?;
+    let writer = Writer::new(repository, &session, options.writer)?;
     let mut run = Run {
         repository,
-        writer: Arc::clone(&writer),
+        writer,
         session: &session,
         options,
         progress: Arc::clone(&progress),
         problems: Vec::new(),
     };
-    let mut records = BTreeMap::new();
-    let mut enclosing = Vec::new();
-    for (place, source) in sources.iter().enumerate().filter(|(_, s)| s.encloses_others()) {
-        enclosing.push((place, source, run.cut(&**source).await?));
-    }
-    for (place, source) in sources.iter().enumerate().filter(|(_, s)| !s.encloses_others()) {
-        let cut = run.cut(&**source).await?;
-        records.insert(place, run.source(&**source, cut).await?);
-    }
-    for (place, source, cut) in enclosing {
-        records.insert(place, run.source(&**source, cut).await?);
-    }
-    let problems = run.problems;
-    let (packs, stored) = writer.finish().await?;
+    let (records, packs, stored) = run.all(sources).await?;
     let sources: Vec<SourceRecord> = records.into_values().collect();
+    let problems = std::mem::take(&mut run.problems);
     let snapshot = Snapshot {
         id: session.place.session,
         job,
@@ -200,7 +188,35 @@ pub async fn run(
     })
 }
 
+/// However a run ends, nothing of it goes on.
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.writer.give_up();
+    }
+}
+
 impl Run<'_> {
+    /// All sources, and what was stored for them, durably.
+    async fn all(
+        &mut self,
+        sources: &[Box<dyn Source>],
+    ) -> Result<(BTreeMap<usize, SourceRecord>, Vec<PackRecord>, Stored), Error> {
+        let mut records = BTreeMap::new();
+        let mut enclosing = Vec::new();
+        for (place, source) in sources.iter().enumerate().filter(|(_, s)| s.encloses_others()) {
+            enclosing.push((place, source, self.cut(&**source).await?));
+        }
+        for (place, source) in sources.iter().enumerate().filter(|(_, s)| !s.encloses_others()) {
+            let cut = self.cut(&**source).await?;
+            records.insert(place, self.source(&**source, cut).await?);
+        }
+        for (place, source, cut) in enclosing {
+            records.insert(place, self.source(&**source, cut).await?);
+        }
+        let (packs, stored) = self.writer.finish().await?;
+        Ok((records, packs, stored))
+    }
+
     /// What the parent snapshot says of the source.
     fn previous(&self, source: &dyn Source) -> Option<&SourceRecord> {
         self.session.parent.as_ref()?.source(source.name())
@@ -268,6 +284,8 @@ impl Run<'_> {
         let parent = match (&self.session.parent, self.previous(source)) {
             (Some(snapshot), Some(record)) if !self.options.read_all => {
                 let root = &record.root;
+                let others = snapshot.sources.iter().map(|source| &source.root);
+                self.repository.approach(root, others).await?;
                 let youth = scan::Youth::new(snapshot.started, cut);
                 scan::Parent::open(&self.writer, root, youth).await?
             }
@@ -299,6 +317,7 @@ impl Run<'_> {
         tokio::select! {
             biased;
             error = failure.wait() => Err(error.into()),
+            error = self.writer.failed() => Err(error.into()),
             outcome = stages => outcome,
         }
     }

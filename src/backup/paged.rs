@@ -146,7 +146,7 @@ async fn write_map(
         let reference = segment::write(&writer, draft).await?;
         list.push(reference, covered_bytes).await?;
     }
-    writer.flush_nodes().await?;
+    writer.flush_leaves().await?;
     Ok(list)
 }
 

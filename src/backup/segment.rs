@@ -190,7 +190,7 @@ pub(super) async fn write(
         }
         Segment::Full { chunks: chunks.list, pages: placed }
     };
-    writer.node(&segment.encode().map_err(unplaced)?).await
+    writer.leaf(&segment.encode().map_err(unplaced)?).await
 }
 
 /// Pages that differ from the full segment below.

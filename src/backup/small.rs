@@ -182,11 +182,8 @@ fn read_run(
     offset_bytes: u64,
     length_bytes: u64,
 ) -> Result<(), Problem> {
-    let start = bytes.len();
-    bytes.resize(start + to_usize(length_bytes), 0);
-    let room = bytes.get_mut(start..).unwrap_or_default();
-    let read = content.read_at(room, offset_bytes)?;
-    if read < room.len() {
+    let wanted = to_usize(length_bytes);
+    if content.append_to(bytes, wanted, offset_bytes)? < wanted {
         return Err(Problem {
             path: content.entry().path.clone(),
             fault: Fault::Shrunk,

@@ -145,63 +145,66 @@ impl IndexBuilder {
         let aad = [out.as_slice(), name.as_str().as_bytes()].concat();
         let sealer = Sealer::new(&secrets.newest().object_key("index", &salt));
         self.entries.sort_unstable();
-        let pages = fill_entry_pages(layout, &self.entries)
-            .into_iter()
-            .chain(fill_pack_pages(layout, &self.packs));
-        for (number, mut page) in (0..).zip(pages) {
-            sealer.seal(numbered_nonce(number), &aad, &mut page);
-            out.extend_from_slice(&page);
+        let pages = to_usize(layout.entry_pages.into()) + to_usize(layout.pack_pages.into());
+        out.resize(HEADER_BYTES + pages * layout.page_bytes(), 0);
+        let (entries, pack_pages) = out[HEADER_BYTES..]
+            .split_at_mut(to_usize(layout.entry_pages.into()) * layout.page_bytes());
+        fill_entry_pages(layout, entries, &self.entries);
+        fill_pack_pages(layout, pack_pages, &self.packs);
+        let mut sealed = Vec::with_capacity(layout.page_bytes());
+        for (number, page) in (0..).zip(out[HEADER_BYTES..].chunks_exact_mut(layout.page_bytes())) {
+            sealed.clear();
+            sealed.extend_from_slice(&page[..layout.page_bytes() - TAG_BYTES]);
+            sealer.seal(numbered_nonce(number), &aad, &mut sealed);
+            page.copy_from_slice(&sealed);
         }
         Ok(out.into())
     }
 }
 
-fn page(layout: Layout, records: &[Vec<u8>]) -> Vec<u8> {
-    let mut page = Vec::with_capacity(layout.page_bytes());
-    let count = u16::try_from(records.len()).unwrap_or(u16::MAX);
-    page.extend_from_slice(&count.to_le_bytes());
-    for record in records {
-        page.extend_from_slice(record);
+/// Appends a record to a page that holds `count` of its kind.
+fn put_record(page: &mut [u8], count: usize, record: &[u8]) {
+    let (counter, records) = page.split_at_mut(2);
+    counter.copy_from_slice(&u16::try_from(count + 1).unwrap_or(u16::MAX).to_le_bytes());
+    let start = count * record.len();
+    if let Some(room) = records.get_mut(start..start + record.len()) {
+        room.copy_from_slice(record);
     }
-    page.resize(layout.page_bytes() - TAG_BYTES, 0);
-    page
 }
 
-fn fill_entry_pages(layout: Layout, entries: &[IndexEntry]) -> Vec<Vec<u8>> {
+/// Writes entries into their pages, which are zeros before. A table of a million chunks is 22 MiB: there
+/// is no second copy of it.
+fn fill_entry_pages(layout: Layout, pages: &mut [u8], entries: &[IndexEntry]) {
     let room = layout.entries_in_page();
-    let mut pages: Vec<Vec<Vec<u8>>> = vec![Vec::new(); to_usize(layout.entry_pages.into())];
+    let mut counts = vec![0; to_usize(layout.entry_pages.into())];
     for entry in entries {
         let home = to_usize(page_of(entry.head, layout.entry_pages).into());
-        let count = pages.len();
         // There is room for a third more than there are entries, so a page with room exists.
-        let place = (home..home + count).map(|n| n % count).find(|n| pages[*n].len() < room);
-        if let Some(place) = place {
-            let mut record = Vec::with_capacity(ENTRY_BYTES);
-            record.extend_from_slice(&entry.head.to_be_bytes());
-            record.extend_from_slice(&entry.pack.to_le_bytes());
-            record.extend_from_slice(&entry.place.to_le_bytes());
-            pages[place].push(record);
-        }
+        let mut places = (home..home + counts.len()).map(|n| n % counts.len());
+        let Some(place) = places.find(|n| counts[*n] < room) else {
+            continue;
+        };
+        let mut record = [0; ENTRY_BYTES];
+        record[..8].copy_from_slice(&entry.head.to_be_bytes());
+        record[8..12].copy_from_slice(&entry.pack.to_le_bytes());
+        record[12..].copy_from_slice(&entry.place.to_le_bytes());
+        let start = place * layout.page_bytes();
+        put_record(&mut pages[start..start + layout.page_bytes()], counts[place], &record);
+        counts[place] += 1;
     }
-    pages.iter().map(|records| page(layout, records)).collect()
 }
 
-fn fill_pack_pages(layout: Layout, packs: &[IndexedPack]) -> Vec<Vec<u8>> {
-    let record = |pack: &IndexedPack| {
-        let mut record = Vec::with_capacity(PACK_BYTES);
-        record.extend_from_slice(&pack.id.0);
-        record.extend_from_slice(&pack.directory_offset_bytes.to_le_bytes());
-        record.extend_from_slice(&pack.directory_bytes.to_le_bytes());
-        record.extend_from_slice(&pack.pack_bytes.to_le_bytes());
-        record
-    };
-    let records: Vec<Vec<u8>> = packs.iter().map(record).collect();
-    let mut pages: Vec<Vec<u8>> =
-        records.chunks(layout.packs_in_page()).map(|records| page(layout, records)).collect();
-    if pages.is_empty() {
-        pages.push(page(layout, &[]));
+fn fill_pack_pages(layout: Layout, pages: &mut [u8], packs: &[IndexedPack]) {
+    for (number, pack) in packs.iter().enumerate() {
+        let mut record = [0; PACK_BYTES];
+        record[..24].copy_from_slice(&pack.id.0);
+        record[24..28].copy_from_slice(&pack.directory_offset_bytes.to_le_bytes());
+        record[28..32].copy_from_slice(&pack.directory_bytes.to_le_bytes());
+        record[32..].copy_from_slice(&pack.pack_bytes.to_le_bytes());
+        let start = number / layout.packs_in_page() * layout.page_bytes();
+        let page = &mut pages[start..start + layout.page_bytes()];
+        put_record(page, number % layout.packs_in_page(), &record);
     }
-    pages
 }
 
 /// The front of a table: enough to find and open its pages.

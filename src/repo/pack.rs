@@ -157,6 +157,11 @@ impl PackBuilder {
         self.length_bytes
     }
 
+    /// What was appended last, as it is stored. Costs nothing to clone.
+    pub fn last_part(&self) -> Option<&Bytes> {
+        self.parts.last()
+    }
+
     /// Whether `more_bytes` would not fit under the limit of 4 GiB.
     pub fn is_full_for(&self, more_bytes: usize) -> bool {
         // A directory entry takes 30 bytes at most; a gibibyte of room is far more than it needs.

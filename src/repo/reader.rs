@@ -1,11 +1,8 @@
 //! Reading: from a reference to verified bytes. Every seal and every chunk id is checked before a
 //! byte is handed out.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use bytes::Bytes;
 use futures::TryStreamExt as _;
 
 use crate::class::Class;
@@ -22,44 +19,7 @@ use crate::repo::secret::{Secret, commitment, data_pack_key};
 use crate::repo::tree::inner::Inner;
 use crate::repo::tree::leaf::{self, StoredEntry};
 use crate::repo::wire::Malformed;
-use crate::units::{MIB, to_usize};
-
-/// Plaintext of metadata frames that is kept for the next node of the same frame.
-const CACHE_BYTES: usize = 8 * MIB;
-
-/// The metadata frames read last.
-#[derive(Debug, Default)]
-pub struct FrameCache {
-    state: Mutex<CacheState>,
-}
-
-#[derive(Debug, Default)]
-struct CacheState {
-    frames: HashMap<(PackId, u32), Arc<Vec<u8>>>,
-    order: VecDeque<(PackId, u32)>,
-    bytes: usize,
-}
-
-impl FrameCache {
-    fn get(&self, place: &Place) -> Option<Arc<Vec<u8>>> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.frames.get(&(place.pack, place.offset_bytes)).cloned()
-    }
-
-    fn put(&self, place: &Place, plain: &Arc<Vec<u8>>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (place.pack, place.offset_bytes);
-        if state.frames.insert(key, Arc::clone(plain)).is_none() {
-            state.order.push_back(key);
-            state.bytes += plain.len();
-        }
-        while state.bytes > CACHE_BYTES && state.order.len() > 1 {
-            let oldest = state.order.pop_front();
-            let gone = oldest.and_then(|oldest| state.frames.remove(&oldest));
-            state.bytes -= gone.map_or(0, |plain| plain.len());
-        }
-    }
-}
+use crate::units::to_usize;
 
 /// What opens frames of one pack.
 #[derive(Clone, Debug)]
@@ -209,48 +169,6 @@ impl Repository {
             return Err(damaged("its key is not the one that it was written with"));
         }
         Ok(secret)
-    }
-
-    /// A metadata frame's plaintext. Costs one GET unless it was read lately.
-    pub async fn metadata_frame(&self, place: Place) -> Result<Arc<Vec<u8>>, Error> {
-        if let Some(plain) = self.frame_cache().get(&place) {
-            return Ok(plain);
-        }
-        let opener = self.metadata_opener(place.pack)?;
-        let plain = match self.kept_frame(&opener, place).await {
-            Some(plain) => plain,
-            None => self.fetched_frame(opener, place).await?,
-        };
-        let plain = Arc::new(plain);
-        self.frame_cache().put(&place, &plain);
-        Ok(plain)
-    }
-
-    async fn kept_frame(&self, opener: &PackOpener, place: Place) -> Option<Vec<u8>> {
-        let cache = self.cache()?;
-        let opener = opener.clone();
-        let open = move || {
-            let (key, offset) = (layout::pack(place.pack), place.offset_bytes.into());
-            let stored = cache.get(&key, offset, place.stored_bytes.into())?;
-            let plain = opener.open(&place, &stored);
-            plain.inspect_err(|_| cache.forget(&key, offset)).ok()
-        };
-        self.world().cpu.run(open).await
-    }
-
-    async fn fetched_frame(&self, opener: PackOpener, place: Place) -> Result<Vec<u8>, Error> {
-        let key = layout::pack(place.pack);
-        let range = u64::from(place.offset_bytes)..place.end_bytes();
-        let stored: Bytes = self.store().get_range(&key, range).await?;
-        let cache = self.cache();
-        let open = move || {
-            let plain = opener.open(&place, &stored)?;
-            if let Some(cache) = cache {
-                cache.put(&key, place.offset_bytes.into(), &stored);
-            }
-            Ok(plain)
-        };
-        self.world().cpu.run(open).await
     }
 
     /// The bytes of a metadata chunk, checked, as `read` makes something of them.

@@ -2,11 +2,12 @@
 //! these steps is what makes collecting safe without locks or clocks. FORMAT.md §12.
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::class::Class;
 use crate::repo::error::Error;
-use crate::repo::id::{Lane, SessionId};
+use crate::repo::id::SessionId;
 use crate::repo::layout::{self, Place};
 use crate::repo::open::Repository;
 use crate::repo::record;
@@ -46,7 +47,7 @@ pub enum Register {
 }
 
 impl Session {
-    /// Announces a session for `job`. Costs 1 PUT, 4 LIST and 1 GET with a parent.
+    /// Announces a session for `job`. Costs 1 PUT, 3 LIST, and 1 GET with a parent.
     pub async fn begin(repository: &Repository, job: &str, host: &str) -> Result<Self, Error> {
         repository.check_writable()?;
         for _ in 0..ATTEMPTS {
@@ -69,8 +70,10 @@ impl Session {
         let checkpoint = newest_checkpoint(repository).await?;
         let lane = repository.secrets().oldest().lane(job);
         let prefix = layout::snapshots_of(lane);
-        let newest = repository.store().first(&prefix).await?;
-        let newest = newest.and_then(|object| Place::parse(&object.key));
+        // What is read of it now is judged by the checkpoint that is read later; a snapshot that comes in
+        // between is not compared with.
+        let mut earlier = places(repository.store().list(&prefix));
+        let newest = earlier.try_next().await?;
         let sequence = newest.map_or(Some(1), |place| place.sequence.checked_add(1));
         // Whoever may write to the store can make such a name; counting on would hide our snapshot.
         let sequence = sequence.ok_or_else(|| {
@@ -95,32 +98,8 @@ impl Session {
         if head.closing > checkpoint {
             return Ok(None);
         }
-        let parent = match newest {
-            Some(_) => newest_valid(repository, lane, &head).await?,
-            None => None,
-        };
+        let parent = newest_valid(repository, newest, &mut earlier, &head).await?;
         Ok(Some(Self { place, head, parent, started }))
-    }
-
-    /// Sessions of the lane that never committed and whose packs may be used: those above the newest
-    /// snapshot. Costs one LIST.
-    pub async fn abandoned(&self, repository: &Repository) -> Result<Vec<SessionId>, Error> {
-        let prefix = layout::sessions_of(self.place.lane);
-        let mut listing = repository.store().list(&prefix);
-        let mut sessions = Vec::new();
-        while let Some(object) = listing.try_next().await? {
-            let Some(place) = Place::parse(&object.key) else {
-                continue;
-            };
-            // Newest first, so the rest is older still.
-            if place.sequence < self.place.sequence {
-                break;
-            }
-            if place.session != self.place.session {
-                sessions.push(place.session);
-            }
-        }
-        Ok(sessions)
     }
 
     /// Makes the snapshot visible. Everything that it refers to must be durable. Costs 1 PUT and
@@ -137,6 +116,7 @@ impl Session {
             Err(store::Error::Exists { .. }) => self.settle(repository, &object).await?,
             Err(error) => return Err(error.into()),
         }
+        keep(repository, &key, object).await;
         let number = newest_checkpoint(repository).await?;
         if number > self.head.number {
             let head = read_checkpoint(repository, number).await?;
@@ -165,6 +145,30 @@ impl Session {
     fn aborted(&self, reason: &str) -> Error {
         Error::Aborted { session: self.place.session.to_string(), reason: reason.to_owned() }
     }
+}
+
+/// Sessions of the lane of `own` that never committed and whose packs may be used: those above the newest
+/// snapshot that it saw. Costs one LIST.
+pub(super) async fn abandoned(
+    repository: &Repository,
+    own: &Place,
+) -> Result<Vec<SessionId>, Error> {
+    let prefix = layout::sessions_of(own.lane);
+    let mut listing = repository.store().list(&prefix);
+    let mut sessions = Vec::new();
+    while let Some(object) = listing.try_next().await? {
+        let Some(place) = Place::parse(&object.key) else {
+            continue;
+        };
+        // Newest first, so the rest is older still.
+        if place.sequence < own.sequence {
+            break;
+        }
+        if place.session != own.session {
+            sessions.push(place.session);
+        }
+    }
+    Ok(sessions)
 }
 
 fn sealed(repository: &Repository, kind: Sealed, key: &Key, record: &[u8]) -> Bytes {
@@ -267,40 +271,51 @@ async fn kept_register(repository: &Repository, key: &Key) -> Option<(Sealed, Ve
 async fn fetched_register(repository: &Repository, key: &Key) -> Result<(Sealed, Vec<u8>), Error> {
     let object = repository.store().get(key, SNAPSHOT_LIMIT_BYTES).await?;
     let opened = open_object(repository.id(), repository.secrets(), key, &object)?;
+    keep(repository, key, object).await;
+    Ok(opened)
+}
+
+/// Keeps an object where this machine keeps metadata.
+async fn keep(repository: &Repository, key: &Key, object: Bytes) {
     if let Some(cache) = repository.cache() {
         let key = key.clone();
         repository.world().cpu.run(move || cache.put(&key, 0, &object)).await;
     }
-    Ok(opened)
 }
 
 fn to_u64_len(bytes: &[u8]) -> u64 {
     crate::units::to_u64(bytes.len())
 }
 
+/// The places that names in a listing stand for; other names are ignored.
+fn places(
+    listing: BoxStream<'_, Result<store::Object, store::Error>>,
+) -> BoxStream<'_, Result<Place, store::Error>> {
+    let place = |object: store::Object| std::future::ready(Ok(Place::parse(&object.key)));
+    listing.try_filter_map(place).boxed()
+}
+
+/// The snapshot to compare with: the first of these places, newest first, that is valid and can be read.
 async fn newest_valid(
     repository: &Repository,
-    lane: Lane,
+    newest: Option<Place>,
+    earlier: &mut BoxStream<'_, Result<Place, store::Error>>,
     head: &Checkpoint,
 ) -> Result<Option<Snapshot>, Error> {
-    let prefix = layout::snapshots_of(lane);
-    let mut listing = repository.store().list(&prefix);
-    while let Some(object) = listing.try_next().await? {
-        let Some(place) = Place::parse(&object.key) else {
-            continue;
-        };
-        if !head.is_valid(place.session, place.checkpoint) {
-            continue;
-        }
-        match read_register(repository, &place).await {
-            Ok(Register::Snapshot(snapshot)) => return Ok(Some(*snapshot)),
-            Ok(Register::Aborted(_)) => {}
-            // One before it does as well: a parent saves work, and nothing rests on it.
-            Err(error) if is_unreadable(&error) => {
-                tracing::warn!(snapshot = %place.session, %error, "not compared with: it cannot be read");
+    let mut next = newest;
+    while let Some(place) = next {
+        if head.is_valid(place.session, place.checkpoint) {
+            match read_register(repository, &place).await {
+                Ok(Register::Snapshot(snapshot)) => return Ok(Some(*snapshot)),
+                Ok(Register::Aborted(_)) => {}
+                // One before it does as well: a parent saves work, and nothing rests on it.
+                Err(error) if is_unreadable(&error) => {
+                    tracing::warn!(snapshot = %place.session, %error, "not compared with: it cannot be read");
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
+        next = earlier.try_next().await?;
     }
     Ok(None)
 }

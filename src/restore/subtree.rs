@@ -42,6 +42,7 @@ impl Subtree {
         root: &ChunkRef,
         path: &TreePath,
     ) -> Result<Self, repo::Error> {
+        repository.approach(root, std::iter::empty()).await?;
         Ok(Self {
             repository: repository.clone(),
             cursor: LeafCursor::open(repository, root).await?,

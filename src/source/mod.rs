@@ -122,6 +122,21 @@ pub trait Content: Send {
     /// `entry().size_bytes` even if the file has grown since.
     fn read_at(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem>;
 
+    /// The same at the end of `buffer`, which grows by `length_bytes` or less. Where that is all the room
+    /// that it has, nothing is written to it twice.
+    fn append_to(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        length_bytes: usize,
+        offset_bytes: u64,
+    ) -> Result<usize, Problem> {
+        let start = buffer.len();
+        buffer.resize(start + length_bytes, 0);
+        let read = self.read_at(buffer.get_mut(start..).unwrap_or_default(), offset_bytes);
+        buffer.truncate(start + *read.as_ref().unwrap_or(&0));
+        read
+    }
+
     /// Ends reading: tells whether the file changed or shrank while it was read, and lets its
     /// pages in the cache go where nobody else used them.
     fn close(self: Box<Self>) -> Option<Problem>;

@@ -9,6 +9,7 @@ mod forged;
 mod later_segments;
 mod lines;
 mod races;
+mod requests;
 mod resume;
 mod round_trip;
 mod scene;

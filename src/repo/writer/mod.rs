@@ -4,39 +4,36 @@
 
 mod known;
 mod lookup;
+mod nodes;
+mod packs;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 
 use crate::repo::chunker::Gear;
 use crate::repo::codec::{self, Compression};
 use crate::repo::envelope;
 use crate::repo::error::Error;
-use crate::repo::id::{ChunkId, PackId, SessionId};
-use crate::repo::index::{IndexBuilder, IndexedPack};
-use crate::repo::layout;
+use crate::repo::id::{ChunkId, SessionId};
+use crate::repo::index::IndexBuilder;
+use crate::repo::layout::{self, Place};
 use crate::repo::open::Repository;
-use crate::repo::pack::{FinishedPack, PackBuilder, PackKind};
+use crate::repo::pack::PackKind;
 use crate::repo::reference::{ChunkRef, Frame};
-use crate::repo::secret::{Secret, data_pack_key};
-use crate::repo::session::Session;
+use crate::repo::secret::Secret;
+use crate::repo::session::{self, Session};
 use crate::repo::snapshot::{Checkpoint, PackRecord};
 use crate::repo::writer::lookup::Lookup;
+use crate::repo::writer::nodes::Nodes;
+use crate::repo::writer::packs::{Open, Uploads};
 use crate::units::{KIB, MIB, to_u64, to_usize};
 
 pub use known::Known;
 
 /// A data pack is stored when it has this many bytes, unless said otherwise.
 const DATA_PACK_BYTES: usize = 32 * MIB;
-/// The same for metadata, of which there is less.
-const METADATA_PACK_BYTES: usize = 8 * MIB;
-/// Plaintext of nodes that is gathered into a frame.
-const NODE_FRAME_BYTES: usize = 256 * KIB;
-/// Chunks in an index table; then the next one is begun.
-const INDEX_TABLE_CHUNKS: usize = 1 << 20;
 /// Room for a seal's tag.
 const SEAL_SPARE_BYTES: usize = 16;
 
@@ -75,17 +72,22 @@ pub struct Stored {
     pub stored_bytes: u64,
 }
 
-#[derive(Debug, Default)]
-struct Open {
-    builder: Option<PackBuilder>,
-    permits: Vec<OwnedSemaphorePermit>,
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Data,
+    /// Leaves, and lists of what files consist of.
+    Leaves,
+    InnerNodes,
 }
 
-#[derive(Debug, Default)]
-struct OpenNodes {
-    plain: Vec<u8>,
-    chunks: Vec<(ChunkId, u32)>,
-    frame: Arc<Frame>,
+impl Content {
+    fn kind(self) -> PackKind {
+        match self {
+            Self::Data => PackKind::Data,
+            Self::Leaves | Self::InnerNodes => PackKind::Metadata,
+        }
+    }
 }
 
 /// The writing side of one session. Shared by everything that stores.
@@ -102,12 +104,12 @@ pub struct Writer {
     budget_kib: u32,
     data: Mutex<Open>,
     metadata: Mutex<Open>,
-    nodes: Mutex<OpenNodes>,
-    node_frames: tokio::sync::Mutex<JoinSet<Result<(), Error>>>,
+    uploads: Uploads,
+    nodes: Nodes,
     known: Mutex<Known>,
     known_nodes: Mutex<Known>,
+    place: Place,
     head: Checkpoint,
-    abandoned: Vec<SessionId>,
     lookup: tokio::sync::Mutex<Option<Lookup>>,
     index: Mutex<IndexBuilder>,
     index_tables: AtomicU32,
@@ -123,12 +125,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Writer {
     /// Draws the session's secret and seals it to the recovery side.
-    ///
-    /// `abandoned` are sessions whose packs may be used, from [`Session::abandoned`].
     pub fn new(
         repository: &Repository,
         session: &Session,
-        abandoned: Vec<SessionId>,
         options: WriterOptions,
     ) -> Result<Arc<Self>, Error> {
         let secret = Secret(repository.world().random.array());
@@ -147,12 +146,12 @@ impl Writer {
             budget_kib,
             data: Mutex::default(),
             metadata: Mutex::default(),
-            nodes: Mutex::default(),
-            node_frames: tokio::sync::Mutex::default(),
+            uploads: Uploads::default(),
+            nodes: Nodes::default(),
             known: Mutex::default(),
             known_nodes: Mutex::default(),
+            place: session.place,
             head: session.head.clone(),
-            abandoned,
             lookup: tokio::sync::Mutex::default(),
             index: Mutex::default(),
             index_tables: AtomicU32::new(0),
@@ -231,11 +230,11 @@ impl Writer {
     }
 
     async fn open_lookup(&self) -> Result<Lookup, Error> {
-        for session in &self.abandoned {
+        for session in session::abandoned(&self.repository, &self.place).await? {
             let mut learn = |chunks: Vec<ChunkRef>| self.learn(chunks.iter());
             let head = &self.head;
             let packs =
-                lookup::chunks_of_session(&self.repository, head, *session, &mut learn).await?;
+                lookup::chunks_of_session(&self.repository, head, session, &mut learn).await?;
             if packs > 0 {
                 tracing::info!(%session, packs, "using what an interrupted backup stored");
             }
@@ -277,39 +276,30 @@ impl Writer {
     ) -> Result<(), Error> {
         self.new_chunks.fetch_add(to_u64(chunks.len()), Ordering::Relaxed);
         self.new_bytes.fetch_add(to_u64(plain.len()), Ordering::Relaxed);
-        self.store_frame(PackKind::Data, frame, plain, chunks, permit).await
+        self.store_frame(Content::Data, frame, plain, chunks, permit).await
     }
 
     async fn store_frame(
         self: &Arc<Self>,
-        kind: PackKind,
+        content: Content,
         frame: Arc<Frame>,
         plain: Vec<u8>,
         chunks: Vec<(ChunkId, u32)>,
         permit: OwnedSemaphorePermit,
     ) -> Result<(), Error> {
         let this = Arc::clone(self);
-        let place = move || this.place_frame(kind, &frame, plain, chunks, permit);
-        match self.repository.world().cpu.run(place).await? {
-            Some(full) => self.store_pack(full).await,
-            None => Ok(()),
+        let place = move || this.place_frame(content, &frame, plain, chunks, permit);
+        if let Some(full) = self.repository.world().cpu.run(place).await? {
+            self.send_pack(full);
         }
-    }
-
-    fn open_pack(&self, kind: PackKind) -> (&Mutex<Open>, usize) {
-        match kind {
-            PackKind::Data => (&self.data, self.options.pack_bytes),
-            PackKind::Metadata => {
-                (&self.metadata, METADATA_PACK_BYTES.min(self.options.pack_bytes))
-            }
-        }
+        Ok(())
     }
 
     /// On the CPU pool: compress, then seal and append under the pack's lock, since a seal needs the
     /// frame's offset. Sealing runs at memory speed, so the lock is short.
     fn place_frame(
         &self,
-        kind: PackKind,
+        content: Content,
         frame: &Frame,
         plain: Vec<u8>,
         chunks: Vec<(ChunkId, u32)>,
@@ -321,160 +311,25 @@ impl Writer {
         let payload = payload.unwrap_or(plain);
         let kept_kib = payload.len().div_ceil(KIB);
         drop(permit.split(permit.num_permits().saturating_sub(kept_kib)));
-        let (open, target_bytes) = self.open_pack(kind);
-        let mut open = lock(open);
+        let (open_pack, target_bytes) = self.open_pack(content.kind());
+        let mut open = lock(open_pack);
         let mut builder = match open.builder.take() {
             Some(builder) => builder,
-            None => self.new_pack(kind)?,
+            None => self.new_pack(content.kind())?,
         };
-        frame.set(builder.add(payload, plain_bytes, chunks)?);
+        let place = builder.add(payload, plain_bytes, chunks)?;
+        let kept = builder.last_part().filter(|_| content == Content::InnerNodes).cloned();
         let full = to_usize(builder.length_bytes().into()) >= target_bytes;
         open.builder = Some(builder);
         open.permits.push(permit);
-        Ok(full.then(|| std::mem::take(&mut *open)))
-    }
-
-    fn new_pack(&self, kind: PackKind) -> Result<PackBuilder, Error> {
-        let secrets = self.repository.secrets();
-        let number = self.pack_numbers.fetch_add(1, Ordering::Relaxed);
-        let random = self.repository.world().random.array();
-        let id = PackId::new(self.session, number, random, secrets.newest_number());
-        let repository = self.repository.id();
-        match kind {
-            PackKind::Data => {
-                let key = data_pack_key(&self.secret, repository, id);
-                PackBuilder::new(kind, repository, id, &key, &self.sealed_secret)
-            }
-            PackKind::Metadata => {
-                let key = secrets.newest().pack_key("metadata", repository, id);
-                PackBuilder::new(kind, repository, id, &key, &[])
-            }
+        let full = full.then(|| std::mem::take(&mut *open));
+        drop(open);
+        // The next backup reads every inner node; one that finds them here asks the store for none.
+        if let (Some(stored), Some(cache)) = (kept, self.repository.cache()) {
+            cache.put(&layout::pack(place.pack), place.offset_bytes.into(), &stored);
         }
-    }
-
-    async fn store_pack(self: &Arc<Self>, open: Open) -> Result<(), Error> {
-        let Open { builder: Some(builder), permits } = open else {
-            return Ok(());
-        };
-        let this = Arc::clone(self);
-        let finish = move || builder.finish(this.repository.secrets().newest());
-        let mut pack = self.repository.world().cpu.run(finish).await?;
-        let parts = std::mem::take(&mut pack.parts);
-        self.repository.store().create(&pack.key, parts).await?;
-        drop(permits);
-        self.record_pack(pack).await
-    }
-
-    async fn record_pack(&self, pack: FinishedPack) -> Result<(), Error> {
-        self.stored_bytes.fetch_add(pack.trailer.pack_bytes, Ordering::Relaxed);
-        let full_index = {
-            lock(&self.packs).push(PackRecord {
-                id: pack.id,
-                length_bytes: pack.trailer.pack_bytes,
-                hash: pack.hash,
-            });
-            let mut index = lock(&self.index);
-            if pack.kind == PackKind::Data {
-                let indexed = IndexedPack {
-                    id: pack.id,
-                    directory_offset_bytes: pack.trailer.directory_offset_bytes,
-                    directory_bytes: pack.trailer.directory_bytes,
-                    pack_bytes: pack.trailer.pack_bytes,
-                };
-                let chunks = pack.frames.iter().flat_map(|frame| &frame.chunks);
-                index.add(indexed, chunks.map(|(id, _)| id));
-            }
-            (index.len() >= INDEX_TABLE_CHUNKS).then(|| std::mem::take(&mut *index))
-        };
-        match full_index {
-            Some(index) => self.store_index(index).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn store_index(&self, index: IndexBuilder) -> Result<(), Error> {
-        if index.is_empty() {
-            return Ok(());
-        }
-        let number = self.index_tables.fetch_add(1, Ordering::Relaxed);
-        let number = u16::try_from(number)
-            .map_err(|_| Error::Bug("more index tables than a session has numbers for".into()))?;
-        let name = layout::index(self.session, number);
-        let random = &*self.repository.world().random;
-        let table = index.finish(self.repository.id(), self.repository.secrets(), random, &name)?;
-        self.stored_bytes.fetch_add(to_u64(table.len()), Ordering::Relaxed);
-        Ok(self.repository.store().create(&name, vec![table]).await?)
-    }
-
-    /// Adds a tree node and returns a reference to it, which has a place after [`Writer::flush_nodes`]
-    /// at the latest.
-    pub async fn node(self: &Arc<Self>, node: &[u8]) -> Result<ChunkRef, Error> {
-        let length_bytes = u32::try_from(node.len())
-            .ok()
-            .filter(|length| *length <= crate::repo::reference::FRAME_LIMIT_BYTES)
-            .ok_or_else(|| Error::Bug("a tree node of more than 16 MiB".into()))?;
-        let id = self.repository.secrets().newest().chunk_id(node);
-        if let Some(reference) = lock(&self.known_nodes).get(&id, length_bytes) {
-            return Ok(reference);
-        }
-        let too_full = lock(&self.nodes).plain.len() + node.len() > NODE_FRAME_BYTES;
-        if too_full {
-            self.send_nodes().await?;
-        }
-        let mut open = lock(&self.nodes);
-        let reference = ChunkRef {
-            frame: Arc::clone(&open.frame),
-            offset_bytes: u32::try_from(open.plain.len()).unwrap_or(u32::MAX),
-            length_bytes,
-            id,
-        };
-        open.plain.extend_from_slice(node);
-        open.chunks.push((id, length_bytes));
-        Ok(reference)
-    }
-
-    /// Sends the open frame of nodes on its way.
-    async fn send_nodes(self: &Arc<Self>) -> Result<(), Error> {
-        let nodes = std::mem::take(&mut *lock(&self.nodes));
-        if nodes.plain.is_empty() {
-            return Ok(());
-        }
-        let permit = self.reserve(nodes.plain.len()).await?;
-        let this = Arc::clone(self);
-        let mut frames = self.node_frames.lock().await;
-        while let Some(done) = frames.try_join_next() {
-            joined(done)?;
-        }
-        frames.spawn(async move {
-            let OpenNodes { plain, chunks, frame } = nodes;
-            this.store_frame(PackKind::Metadata, frame, plain, chunks, permit).await
-        });
-        Ok(())
-    }
-
-    /// Waits until every node has a place.
-    pub async fn flush_nodes(self: &Arc<Self>) -> Result<(), Error> {
-        self.send_nodes().await?;
-        let mut frames = self.node_frames.lock().await;
-        while let Some(done) = frames.join_next().await {
-            joined(done)?;
-        }
-        Ok(())
-    }
-
-    /// Stores what is still open: packs, then the index. After it, everything that has a place is
-    /// durable.
-    pub async fn finish(self: &Arc<Self>) -> Result<(Vec<PackRecord>, Stored), Error> {
-        self.flush_nodes().await?;
-        for kind in [PackKind::Data, PackKind::Metadata] {
-            let open = std::mem::take(&mut *lock(self.open_pack(kind).0));
-            self.store_pack(open).await?;
-        }
-        let index = std::mem::take(&mut *lock(&self.index));
-        self.store_index(index).await?;
-        let packs = lock(&self.packs).clone();
-        let stored = Stored { packs: to_u64(packs.len()), ..self.stored() };
-        Ok((packs, stored))
+        frame.set(place);
+        Ok(full)
     }
 
     /// What was stored so far.

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, SeekFrom, Statx, fadvise, seek};
 use rustix::io::{Errno, pread, retry_on_intr};
 
@@ -16,6 +17,9 @@ use crate::units::{MIB, to_u64, to_usize};
 
 /// From here on advice to the page cache is worth its system calls.
 const ADVISED_BYTES: u64 = MIB as u64;
+
+/// More room than was asked for is not read into, but for so much.
+const SLACK_BYTES: usize = 4096;
 
 /// More runs than this are not told apart: the rest of the file counts as one run. Bounds memory.
 const MOST_EXTENTS: usize = 1 << 20;
@@ -214,6 +218,31 @@ impl Content for OpenFile {
         if let Some(log) = &mut self.preallocated {
             log.note(real, offset_bytes);
         }
+        Ok(wanted_bytes)
+    }
+
+    fn append_to(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        length_bytes: usize,
+        offset_bytes: u64,
+    ) -> Result<usize, Problem> {
+        let start = buffer.len();
+        let left_bytes = self.entry.size_bytes.saturating_sub(offset_bytes);
+        let wanted_bytes = to_usize(left_bytes.min(to_u64(length_bytes)));
+        let room_bytes = buffer.capacity() - start;
+        let fits = (wanted_bytes..=wanted_bytes + SLACK_BYTES).contains(&room_bytes);
+        if fits && wanted_bytes > 0 && self.preallocated.is_none() {
+            // One system call reads all there is, but where a signal or the end of the file comes in.
+            let read = retry_on_intr(|| pread(&*self.fd, spare_capacity(buffer), offset_bytes));
+            read.map_err(|errno| self.problem("read", errno))?;
+            buffer.truncate(start + wanted_bytes);
+        }
+        let there = buffer.len();
+        buffer.resize(start + wanted_bytes, 0);
+        let rest = buffer.get_mut(there..).unwrap_or_default();
+        let read = self.read_at(rest, offset_bytes + to_u64(there - start));
+        read.inspect_err(|_| buffer.truncate(start))?;
         Ok(wanted_bytes)
     }
 

@@ -148,6 +148,17 @@ impl Content for WatchedContent {
         self.inner.read_at(buffer, offset_bytes)
     }
 
+    fn append_to(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        length_bytes: usize,
+        offset_bytes: u64,
+    ) -> Result<usize, Problem> {
+        let path = self.inner.entry().path.clone();
+        (self.ear)(&Moment::Reading(path, offset_bytes))?;
+        self.inner.append_to(buffer, length_bytes, offset_bytes)
+    }
+
     fn close(self: Box<Self>) -> Option<Problem> {
         let path = self.inner.entry().path.clone();
         let told = (self.ear)(&Moment::Closing(path)).err();

@@ -185,3 +185,27 @@ async fn what_comes_and_goes_during_the_walk_is_named_or_absent() {
     stop.store(true, Ordering::Relaxed);
     churn.join().unwrap();
 }
+
+#[tokio::test]
+async fn bytes_are_appended_whatever_room_there_is() {
+    let place = tempfile::tempdir().unwrap();
+    let whole: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    fs::write(place.path().join("file"), &whole).unwrap();
+    let read = read_with(place.path(), |_| ()).await;
+    for (room, wanted, at) in
+        [(500, 500, 7), (564, 500, 7), (50_000, 500, 7), (0, 500, 7), (100_000, 100_000, 60_000)]
+    {
+        let mut open = read.files.open(read.entry("file")).unwrap();
+        let mut buffer = Vec::with_capacity(3 + room);
+        buffer.extend_from_slice(b"abc");
+        let appended = open.append_to(&mut buffer, wanted, at).unwrap();
+        let from = to_usize(at);
+        let expected = [b"abc", &whole[from..whole.len().min(from + wanted)]].concat();
+        assert!(buffer == expected && appended == expected.len() - 3, "{room} {wanted} {at}");
+    }
+    let mut open = read.files.open(read.entry("file")).unwrap();
+    File::options().write(true).open(place.path().join("file")).unwrap().set_len(50).unwrap();
+    let mut buffer = Vec::with_capacity(500);
+    assert_eq!(open.append_to(&mut buffer, 500, 7).unwrap_err().fault, Fault::Shrunk);
+    assert!(buffer.is_empty());
+}
