@@ -242,11 +242,7 @@ impl Store for WithoutPacks {
         self.0.delete(key).await
     }
 
-    async fn overwrite_probe(
-        &self,
-        key: &Key,
-        content: Bytes,
-    ) -> Result<Option<bool>, store::Error> {
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, store::Error> {
         self.0.overwrite_probe(key, content).await
     }
 

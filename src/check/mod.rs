@@ -94,8 +94,6 @@ pub struct Finding {
 /// What a check saw.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Objects that were listed, but for those of probes.
-    pub objects: u64,
     /// Snapshots looked at.
     pub snapshots: u64,
     /// Packs there are.

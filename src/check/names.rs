@@ -27,7 +27,6 @@ impl Check<'_> {
             if layout::is_probe(&object.key) {
                 continue;
             }
-            self.report.objects += 1;
             if let Some(pack) = layout::parse_pack(&object.key) {
                 self.packs.insert(pack, Condition::Listed(object.size_bytes));
                 self.report.packs += 1;

@@ -109,10 +109,10 @@ pub(super) async fn run(
         "agent_key": agent.display().to_string(),
         "recovery_key": has_recovery.then(|| recovery.display().to_string()),
     }));
-    let bill = Bill::keeping(counted.usage(), prices.as_ref());
+    let bill = Bill::new(counted.usage(), prices.as_ref());
     bill.add_to(&mut answer);
     let mut text = text(&place, &id.to_string(), &agent, has_recovery.then_some(&recovery));
-    text.push_str(&probed.as_ref().map_or_else(String::new, probing::text));
+    text.push_str(&probed.as_ref().map_or_else(String::new, probing::brief));
     out.summary(&(text + &bill.line()), answer, None)
 }
 

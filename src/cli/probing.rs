@@ -15,7 +15,7 @@ use crate::repo::Repository;
 use crate::store::{Store, StoreClass};
 use crate::{check, store};
 
-/// With so many objects, a listing of them had several pages.
+/// With more packs, a listing of them had several pages.
 const PAGE_OBJECTS: u64 = 1_000;
 
 /// Probes, while a person watches that something happens.
@@ -30,19 +30,33 @@ pub(super) async fn run(
     out.progress().clone().watch(work, None, sample).await
 }
 
-/// For people: the class, what was seen, and what the class costs.
-pub(super) fn text(report: &Report) -> String {
+/// For people: the class and why it is that, what it costs, and what stays.
+pub(super) fn brief(report: &Report) -> String {
+    let first = report.findings.first().map_or("", String::as_str);
+    let mut text = format!("store class {}: {}\n", report.class, show::text(first));
+    add_remarks(&mut text, report);
+    text
+}
+
+/// For people: the class and all that was seen.
+pub(super) fn full(report: &Report) -> String {
     let mut text = format!("store class {}\n", report.class);
-    let lines = report.findings.iter().map(String::as_str).chain(report.class.cost());
-    for line in lines {
+    for finding in &report.findings {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {}", show::text(line));
+        let _ = writeln!(text, "  {}", show::text(finding));
+    }
+    add_remarks(&mut text, report);
+    text
+}
+
+fn add_remarks(text: &mut String, report: &Report) {
+    if let Some(cost) = report.class.cost() {
+        let _ = writeln!(text, "  {cost}");
     }
     if report.left_objects > 0 {
         let objects = show::count(report.left_objects, "object");
-        let _ = writeln!(text, "  the probe left {objects} below probe/");
+        let _ = writeln!(text, "  the probe left {objects} below probe/, which may go at any time");
     }
-    text
 }
 
 /// For programs.
@@ -83,7 +97,7 @@ impl Probed {
         out: &Output,
     ) -> Self {
         // Every pack that a snapshot names was in that listing, so it was complete.
-        let is_listed = report.findings.is_empty() && report.objects > PAGE_OBJECTS;
+        let is_listed = report.findings.is_empty() && report.packs > PAGE_OBJECTS;
         let options = Options { skip_listing: is_listed };
         let place = repository.store().place();
         match run(repository.store(), options, context, out).await {
@@ -123,7 +137,7 @@ impl Probed {
             // What failed is told by its failure.
             Self::Off | Self::Failed(_) => String::new(),
             Self::Not(reason) => format!("store not probed: {reason}\n"),
-            Self::Done(report) => text(report),
+            Self::Done(report) => brief(report),
         }
     }
 
@@ -195,10 +209,14 @@ mod tests {
 
     #[test]
     fn what_b_costs_and_what_stays_is_said() {
-        let text = text(&report(StoreClass::B));
-        assert!(text.starts_with("store class B\n  in 5 of 5 races"), "{text}");
-        assert!(text.contains("\n  what class B costs: one collector only"), "{text}");
-        assert!(text.ends_with("\n  the probe left 13 objects below probe/\n"), "{text}");
+        for (text, start) in [
+            (full(&report(StoreClass::B)), "store class B\n  in 5 of 5 races"),
+            (brief(&report(StoreClass::B)), "store class B: in 5 of 5 races"),
+        ] {
+            assert!(text.starts_with(start), "{text}");
+            assert!(text.contains("\n  what class B costs: one collector only"), "{text}");
+            assert!(text.contains("\n  the probe left 13 objects below probe/"), "{text}");
+        }
         let answer = answer(&report(StoreClass::B));
         assert_eq!((&answer["class"], &answer["deletion"]), (&"B".into(), &"denied".into()));
         assert!(

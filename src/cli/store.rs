@@ -112,10 +112,10 @@ fn text(place: &str, test: &Test, out: &Output) -> String {
         Deletion::Denied => ("no", "as it should be for backups"),
         Deletion::Ignored => ("no", "the store says that it deletes, and does not"),
     };
-    let (may_overwrite, other) = match test.may_overwrite {
-        Some(true) => ("yes", "give backups a credential that cannot (README, Least rights)"),
-        Some(false) => ("no", "as it should be for backups"),
-        None => ("unknown", "this kind of store cannot be asked"),
+    let (may_overwrite, other) = if test.may_overwrite {
+        ("yes", "give backups a credential that cannot (README, Least rights)")
+    } else {
+        ("no", "as it should be for backups")
     };
     let upload = match &test.speed.upload {
         Some(upload) => row("upload", speed(upload), &amount(upload)),
@@ -132,5 +132,5 @@ fn text(place: &str, test: &Test, out: &Output) -> String {
         row("can overwrite", may_overwrite.to_owned(), other),
     ];
     let table = out.table(&["WHAT", "FOUND", "REMARK"], rows);
-    format!("{place}\n{}\n{table}\n", probing::text(&test.report))
+    format!("{place}\n{}\n{table}\n", probing::full(&test.report))
 }

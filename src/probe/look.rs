@@ -10,7 +10,7 @@ use crate::store;
 use crate::store::Key;
 
 /// Objects that are read and listed right after they were written.
-const FRESH: usize = 5;
+const FRESH: usize = 3;
 /// Length of the object of which ranges are read.
 const RANGED_BYTES: usize = 100_000;
 /// Ranges of it: the first byte, some across the middle, the last byte, all.
@@ -31,7 +31,7 @@ impl Probe<'_> {
         findings.push("what was written could be read and was listed at once".to_owned());
         findings.push("ranges, ends and lengths of objects are right".to_owned());
         if options.skip_listing {
-            let why = "the repository's own objects are listed completely, over more than one page";
+            let why = "the repository's own packs are listed completely, over more than one page";
             findings.push(why.to_owned());
         } else {
             findings.push(self.listing(deletion).await?);
@@ -39,10 +39,7 @@ impl Probe<'_> {
         findings.push(
             match deletion {
                 Deletion::Allowed => "what was deleted was gone at once",
-                Deletion::Denied => {
-                    "this credential may not delete, so objects below probe/ stay; they may be \
-                     deleted at any time"
-                }
+                Deletion::Denied => "this credential may not delete: objects of probes stay",
                 Deletion::Ignored => {
                     "the store says that it deletes, and does not: no space would ever be freed"
                 }
@@ -74,10 +71,10 @@ impl Probe<'_> {
         }
     }
 
-    /// Whether there is an object.
+    /// Whether there is an object. Asked as readers ask, for an answer may be kept on the way.
     pub(super) async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        match self.store.get_range(key, 0..0).await {
-            Ok(_) => Ok(true),
+        match self.store.get(key, 0).await {
+            Ok(_) | Err(store::Error::Length { .. }) => Ok(true),
             Err(store::Error::Missing { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -113,15 +110,16 @@ impl Probe<'_> {
             expected.push(store::Object { key, size_bytes: content.len() as u64 });
             let listed: Vec<_> = self.store.list(&prefix).try_collect().await?;
             if listed != expected {
-                return Err(self.unusable(format!(
-                    "{} were stored, and a listing right after shows {}",
-                    objects(expected.len()),
-                    if listed.len() == expected.len() {
-                        "others".to_owned()
-                    } else {
-                        listed.len().to_string()
-                    }
-                )));
+                let saw = if listed.len() == expected.len() {
+                    "a listing has other objects than were stored, or in another order".to_owned()
+                } else {
+                    format!(
+                        "a listing shows {} of {} objects that were stored before it began",
+                        listed.len(),
+                        expected.len()
+                    )
+                };
+                return Err(self.unusable(saw));
             }
         }
         let first = self.store.first(&prefix).await?;
@@ -166,18 +164,11 @@ impl Probe<'_> {
     }
 
     /// Whether this credential could overwrite, tried on an object of this probe's own.
-    pub(super) async fn overwrite(&mut self) -> Result<Option<bool>, Error> {
+    pub(super) async fn overwrite(&mut self) -> Result<bool, Error> {
         let key = self.create("overwrite", Bytes::from_static(b"first")).await?;
         let second = Bytes::from_static(b"other");
-        match self.store.overwrite_probe(&key, second.clone()).await? {
-            // What counts is what is there.
-            Some(true) => Ok(Some(self.written(&key, second.len()).await? == second)),
-            other => Ok(other),
-        }
+        // What counts is what is there.
+        Ok(self.store.overwrite_probe(&key, second.clone()).await?
+            && self.written(&key, second.len()).await? == second)
     }
-}
-
-/// `1 object`, `2 objects`.
-fn objects(count: usize) -> String {
-    if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
 }

@@ -97,14 +97,14 @@ pub struct Report {
 pub struct Test {
     /// What the store honours.
     pub report: Report,
-    /// Whether this credential may overwrite; `None` where this kind of store was not asked.
-    pub may_overwrite: Option<bool>,
+    /// Whether this credential may overwrite.
+    pub may_overwrite: bool,
     /// How fast it is.
     pub speed: Speed,
 }
 
 /// Probes `store`. Costs some 90 PUTs, 20 GETs (across a network 75 more, by racers that look who was first)
-/// and 6 LISTs, and with the listing of many keys 1,100 PUTs and 2 LISTs more; in the end a DELETE for each
+/// and 4 LISTs, and with the listing of many keys 1,100 PUTs and 2 LISTs more; in the end a DELETE for each
 /// object.
 ///
 /// # Errors

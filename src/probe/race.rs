@@ -31,6 +31,7 @@ impl Probe<'_> {
     pub(super) async fn race(&mut self) -> Result<Vec<String>, Error> {
         let mut broken: Vec<String> = Vec::new();
         let mut lost = 0;
+        let mut taken = None;
         for round in 0..ROUNDS {
             let key = self.key(format!("race-{round}"));
             if let Some(reason) = self.one_race(&key).await? {
@@ -39,11 +40,14 @@ impl Probe<'_> {
                     broken.push(reason);
                 }
             }
+            taken = Some(key);
         }
         for reason in &mut broken {
             *reason = format!("in {lost} of {ROUNDS} races {reason}");
         }
-        broken.extend(self.late_writer().await?);
+        if let Some(key) = &taken {
+            broken.extend(self.late_writer(key).await?);
+        }
         Ok(broken)
     }
 
@@ -82,9 +86,8 @@ impl Probe<'_> {
     }
 
     /// Someone who writes when the race is long over.
-    async fn late_writer(&mut self) -> Result<Broken, Error> {
-        let key = self.create("late", content(0)).await?;
-        match self.store.create(&key, vec![content(1)]).await {
+    async fn late_writer(&self, key: &Key) -> Result<Broken, Error> {
+        match self.store.create(key, vec![content(RACERS)]).await {
             Err(store::Error::Exists { .. }) => Ok(None),
             Ok(()) => Ok(Some(
                 "a second writer, who came when a key was taken, was told that it won".to_owned(),

@@ -178,14 +178,12 @@ impl Store for Counted {
         self.store.delete(key).await
     }
 
-    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, Error> {
         let size_bytes = content.len() as u64;
-        let answer = self.store.overwrite_probe(key, content).await?;
-        if let Some(is_done) = answer {
-            self.meter.request(RequestKind::Put);
-            add(&self.meter.uploaded_bytes, if is_done { size_bytes } else { 0 });
-        }
-        Ok(answer)
+        let is_done = self.store.overwrite_probe(key, content).await?;
+        self.meter.request(RequestKind::Put);
+        add(&self.meter.uploaded_bytes, if is_done { size_bytes } else { 0 });
+        Ok(is_done)
     }
 
     fn place(&self) -> String {

@@ -105,10 +105,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, Error> {
         Error::check_probe_key(key)?;
         self.objects().insert(key.clone(), content);
-        Ok(Some(true))
+        Ok(true)
     }
 
     fn place(&self) -> String {

@@ -263,8 +263,8 @@ pub trait Store: Send + Sync + Debug {
 
     /// Replaces an object that a probe made, to tell an operator what the credential could do. Nothing
     /// else calls this, and keys that are not below [`PROBE_PREFIX`] are refused as a bug. Answers whether
-    /// the store let it happen; `None` where this kind of store cannot be asked. Costs one PUT.
-    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error>;
+    /// the store let it happen. Costs one PUT.
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, Error>;
 
     /// The repository's URL for people: never a secret in it.
     fn place(&self) -> String;

@@ -7,7 +7,6 @@ use backstay::class::Class;
 use backstay::probe::{self, Deletion, Error, Options, SpeedOptions};
 use backstay::store::{Counted, Key, LocalStore, MemoryStore, Store, StoreClass};
 use backstay::world::World;
-use bytes::Bytes;
 use futures::TryStreamExt;
 
 use crate::support::fault::{FailAfter, Fault, Script};
@@ -62,9 +61,9 @@ async fn stores_that_let_several_win_are_of_class_b() {
 #[tokio::test]
 async fn stores_that_show_old_or_wrong_things_are_refused() {
     for (lie, word) in [
-        (Lie::ListsLate, "1 object were stored, and a listing right after shows 0"),
+        (Lie::ListsLate, "a listing shows 0 of 1 objects that were stored before it began"),
         (Lie::ListsOnePage, "1100 objects were stored, and a listing shows 1000"),
-        (Lie::ListsBackwards, "a listing right after shows others"),
+        (Lie::ListsBackwards, "or in another order"),
         (Lie::RemembersAbsence, "could not be read right after"),
         (Lie::ShiftsRanges, "of an object came back wrong"),
         (Lie::WrongTail, "the end of an object came back wrong"),
@@ -90,7 +89,7 @@ async fn without_the_right_to_delete_the_many_keys_are_made_once() {
         assert_eq!((first.class, first.deletion), (StoreClass::A, deletion));
         let left = names(&*store).await.len() as u64;
         assert_eq!(first.left_objects, left);
-        assert!(left > 1_100 && left < 1_130, "{left}");
+        assert_eq!(left, 1_110);
 
         let inner = Arc::<Liar>::clone(&store);
         let counted = Counted::new(inner);
@@ -153,7 +152,7 @@ async fn a_probe_that_fails_tidies_up() {
 
 #[tokio::test]
 async fn a_probe_that_is_killed_leaves_nothing_elsewhere() {
-    for calls in [1, 5, 50, 100, 115] {
+    for calls in [1, 5, 50, 90, 100] {
         let store = FailAfter::kill(Arc::new(MemoryStore::new()), calls);
         let error = probe::run(&store, &World::system(), QUICK).await.unwrap_err();
         assert_eq!(error.class(), Class::Interrupted);
@@ -166,9 +165,9 @@ async fn a_probe_that_is_killed_leaves_nothing_elsewhere() {
 async fn a_test_measures_and_tells_what_the_credential_could() {
     let options = SpeedOptions { transfer_bytes: 1 << 20 };
     for (lie, may_overwrite, left) in [
-        (Lie::Honest, Some(true), 0..1),
-        (Lie::DeniesDelete, Some(false), 1_100..1_150),
-        (Lie::Flatters, Some(false), 0..1),
+        (Lie::Honest, true, 0..1),
+        (Lie::DeniesDelete, false, 1_100..1_150),
+        (Lie::Flatters, false, 0..1),
     ] {
         let store = Liar::new(lie);
         let test = probe::test(&store, &World::system(), options).await.unwrap();
@@ -185,24 +184,5 @@ async fn a_test_measures_and_tells_what_the_credential_could() {
             assert_eq!(again.speed.upload, None);
             assert_eq!(again.speed.download.bytes, 1 << 20);
         }
-    }
-}
-
-#[tokio::test]
-async fn nothing_but_a_probes_objects_can_be_overwritten() {
-    let directory = tempfile::tempdir().unwrap();
-    let local = LocalStore::new(directory.path());
-    let stores: [Arc<dyn Store>; 2] = [Arc::new(MemoryStore::new()), Arc::new(local)];
-    for store in stores {
-        for name in ["pack/a", "probe", "probes/a", "probe/../pack/a"] {
-            let other = Bytes::from_static(b"other");
-            let error = store.overwrite_probe(&Key::new(name), other).await.unwrap_err();
-            assert_eq!(error.class(), Class::Bug, "{name}: {error}");
-        }
-        let key = Key::new("probe/a");
-        store.create(&key, vec![Bytes::from_static(b"first")]).await.unwrap();
-        let other = Bytes::from_static(b"other");
-        assert_eq!(store.overwrite_probe(&key, other.clone()).await.unwrap(), Some(true));
-        assert_eq!(store.get(&key, 5).await.unwrap(), other);
     }
 }

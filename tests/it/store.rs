@@ -4,6 +4,7 @@
 mod conformance;
 mod credentials;
 mod fault;
+mod identities;
 mod local;
 mod lost_answer;
 mod rough;

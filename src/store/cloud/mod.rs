@@ -250,11 +250,11 @@ impl Remote for CloudStore {
         self.ask(self.client.delete(&path)).await
     }
 
-    async fn overwrite_probe(&self, key: &Key, content: &Bytes) -> Result<Option<bool>, Failure> {
+    async fn overwrite_probe(&self, key: &Key, content: &Bytes) -> Result<(), Failure> {
         let path = self.path_of(key)?;
         let payload = PutPayload::from(content.clone());
         self.ask(self.client.put_opts(&path, payload, PutMode::Overwrite.into())).await?;
-        Ok(Some(true))
+        Ok(())
     }
 
     fn pages(&self, prefix: &str) -> Box<dyn Pages + '_> {

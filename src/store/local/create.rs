@@ -55,17 +55,13 @@ impl Root {
     }
 
     /// Writes over an object that a probe made. Answers whether that is allowed.
-    pub(super) fn overwrite_probe(
-        &self,
-        key: &Key,
-        content: &Bytes,
-    ) -> Result<Option<bool>, Error> {
+    pub(super) fn overwrite_probe(&self, key: &Key, content: &Bytes) -> Result<bool, Error> {
         Error::check_probe_key(key)?;
         let path = self.path_of("overwrite", key)?;
         let opened = OpenOptions::new().write(true).truncate(true).open(path);
         match opened.and_then(|mut file| file.write_all(content)) {
-            Ok(()) => Ok(Some(true)),
-            Err(error) if Class::of_io(&error) == Class::Denied => Ok(Some(false)),
+            Ok(()) => Ok(true),
+            Err(error) if Class::of_io(&error) == Class::Denied => Ok(false),
             Err(error) => Err(failed("overwrite", key, error)),
         }
     }

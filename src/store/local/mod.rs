@@ -158,7 +158,7 @@ impl Store for LocalStore {
         self.blocking(move |root| root.delete(&key)).await
     }
 
-    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, Error> {
         let key = key.clone();
         self.blocking(move |root| root.overwrite_probe(&key, &content)).await
     }

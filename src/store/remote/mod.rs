@@ -104,11 +104,9 @@ pub(super) trait Remote: Send + Sync + Debug {
     /// Removes an object. A missing one is [`Kind::Missing`] or success.
     async fn delete(&self, key: &Key) -> Result<(), Failure>;
 
-    /// Replaces an object that a probe made. Answers whether it was let; what fails with
-    /// [`Class::Denied`] or [`Kind::Exists`] was not. `None`: this kind of store does not try.
-    async fn overwrite_probe(&self, _: &Key, _: &Bytes) -> Result<Option<bool>, Failure> {
-        Ok(None)
-    }
+    /// Replaces an object that a probe made. What fails with [`Class::Denied`] or [`Kind::Exists`] was not
+    /// allowed to.
+    async fn overwrite_probe(&self, key: &Key, content: &Bytes) -> Result<(), Failure>;
 
     /// The objects whose keys start with `prefix`.
     fn pages(&self, prefix: &str) -> Box<dyn Pages + '_>;
@@ -201,14 +199,15 @@ impl<R: Remote> Store for RemoteStore<R> {
         }
     }
 
-    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, Error> {
         Error::check_probe_key(key)?;
         let attempt = || self.remote.overwrite_probe(key, &content);
         match self.retry.run(RequestKind::Put, content.len() as u64, attempt).await {
             Err(failure) if failure.kind == Kind::Exists || failure.class == Class::Denied => {
-                Ok(Some(false))
+                Ok(false)
             }
             outcome => outcome
+                .map(|()| true)
                 .map_err(|failure| failure.into_error("overwrite", key, &self.remote.place())),
         }
     }

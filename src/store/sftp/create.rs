@@ -145,6 +145,20 @@ impl SftpStore {
         Ok(())
     }
 
+    /// Writes an object that exists anew, in place: only ever one that a probe made.
+    pub(super) async fn overwrite_object(&self, key: &Key, content: &Bytes) -> Result<(), Failure> {
+        let ticket = self.pool.session(content.len() as u64).await?;
+        let path = self.location.path_of(key.as_str());
+        let overwriting = async {
+            let opened = ticket.submit(Lane::Fast, Request::OpenOver(&path));
+            let file = OpenFile::new(ticket.shared(), Lane::Bulk, handle(opened).await?);
+            self.write_parts(&ticket, &file, std::slice::from_ref(content)).await?;
+            done(file.close()).await
+        };
+        let outcome: Result<(), Trouble> = overwriting.await;
+        outcome.map_err(|trouble| self.failed(&trouble, &path))
+    }
+
     /// What it means that something could not be written: servers say the same of full disks and of
     /// much else, so the disk is asked.
     pub(super) async fn explain(

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{Channel, ChannelId};
+use russh::{Channel, ChannelId, Disconnect};
 
 use super::known_hosts::KnownHosts;
 use super::table::Table;
 use super::wire::Framer;
 use crate::class::Class;
 use crate::store::remote::Failure;
+
+/// What is said of a server that ends the connection, rather than the login, when it is not content.
+pub(super) const NO_WAY_IN: &str = "the server offers no further way to log in";
 
 /// Why a connection came to nothing.
 #[derive(Debug)]
@@ -91,6 +94,12 @@ impl Handler for Listener {
 
     async fn disconnected(&mut self, reason: DisconnectReason<Ended>) -> Result<(), Self::Error> {
         let text = match reason {
+            DisconnectReason::ReceivedDisconnect(info)
+                if matches!(info.reason_code, Disconnect::NoMoreAuthMethodsAvailable) =>
+            {
+                NO_WAY_IN.to_owned()
+            }
+            DisconnectReason::Error(Ended::Ssh(russh::Error::NoAuthMethod)) => NO_WAY_IN.to_owned(),
             DisconnectReason::ReceivedDisconnect(info) => {
                 let message: String =
                     info.message.chars().filter(|next| !next.is_control()).collect();

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::failure;
 use super::identity::{FileKey, Identities};
-use super::listener::Listener;
+use super::listener::{Listener, NO_WAY_IN};
 use super::table::Table;
 use super::url::Location;
 use crate::class::Class;
@@ -84,6 +84,7 @@ impl Login<'_> {
             Some(reason) if reason.contains("Too many authentication failures") => {
                 Err(self.refused(&["the server wants no more tries".to_owned()]))
             }
+            Some(reason) if reason == NO_WAY_IN => Err(self.refused(&[])),
             Some(reason) => Err(failure::lost(&self.location.address(), &reason)),
         }
     }

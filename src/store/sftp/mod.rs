@@ -138,6 +138,10 @@ impl Remote for SftpStore {
         self.delete_object(key).await
     }
 
+    async fn overwrite_probe(&self, key: &Key, content: &Bytes) -> Result<(), Failure> {
+        self.overwrite_object(key, content).await
+    }
+
     fn pages(&self, prefix: &str) -> Box<dyn Pages + '_> {
         Box::new(Walk::new(self, prefix))
     }

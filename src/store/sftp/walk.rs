@@ -26,7 +26,7 @@ const AHEAD_DIRECTORIES: usize = 32;
 /// Requests for names of one directory under way: OpenSSH answers each with a hundred.
 const AHEAD_NAMES: usize = 4;
 /// A directory with more names is none of ours.
-const MOST_NAMES: usize = 4_000_000;
+const MOST_NAMES: usize = 1_000_000;
 
 /// A file, or a directory, whose name ends with a slash; both named from the repository on.
 #[derive(Debug)]

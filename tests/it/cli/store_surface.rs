@@ -22,8 +22,7 @@ fn init_looks_at_the_store_and_keeps_what_it_saw() {
     let init = ["init", "--keys", "keys"];
     let said = place.with_key(None, init).ok();
     let text = said.text();
-    assert!(text.contains("store class A\n"), "{text}");
-    assert!(text.contains("a listing of 1100 objects is complete and in order"), "{text}");
+    assert!(text.contains("store class A: of 16 writers who raced for a key"), "{text}");
     assert!(text.lines().last().unwrap().starts_with("requests: "), "{text}");
     assert_eq!(probes(&place), 0);
     assert!(place.run(["stats"]).ok().text().contains("format 1, store class A\n"));
@@ -61,16 +60,16 @@ fn check_looks_again_unless_told_not_to() {
 }
 
 #[test]
-fn check_of_many_objects_lists_no_more() {
+fn check_of_many_packs_lists_no_more() {
     let place = Place::new();
     place.back_up();
     for number in 0..1_000 {
-        place.write(&format!("repository/stranger/{number}"), b"");
+        place.write(&format!("repository/pack/{:024x}/{number:08x}-{:016x}", 1, 0), b"");
     }
     let answer = place.run(["check", "--json"]).ok().json("check");
     assert!(answer["requests"]["put"].as_u64().unwrap() < 200, "{answer}");
     let findings = answer["probe"]["findings"].to_string();
-    assert!(findings.contains("the repository's own objects are listed completely"), "{findings}");
+    assert!(findings.contains("the repository's own packs are listed completely"), "{findings}");
 }
 
 #[test]
@@ -79,7 +78,8 @@ fn a_test_tells_what_an_operator_must_know() {
     let test = ["store", "test", "--size", "1MiB"];
     let text = place.with_key(None, test).ok().text();
     for word in [
-        "store class A\n",
+        "store class A\n  of 16 writers who raced for a key exactly one won, in each of 5 races\n",
+        "a listing of 1100 objects is complete and in order",
         "can delete     yes",
         "can overwrite  yes",
         "give backups a credential that cannot (README, Least rights)",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use backstay::class::Class;
 use backstay::repo::snapshot::Snapshot;
 use backstay::repo::{InitOptions, Repository};
-use backstay::store::{self, Counted, Settings, Store};
+use backstay::store::{self, Counted, Key, Settings, Store};
 use backstay::world::World;
 use backstay::{backup, check};
 use futures::TryStreamExt as _;
@@ -256,6 +256,36 @@ async fn an_ssh_server_is_killed_and_restarted() {
             tokio::runtime::Handle::current().block_on(at.prove(&snapshot, tree.path()));
         });
     });
+}
+
+/// A real disk, which fills up while packs are written, and has room again when something is deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_of_an_ssh_server_is_full_midway() {
+    for kind in [Kind::Plain, Kind::Restricted] {
+        let Some(sshd) = Sshd::start_with_disk(kind, 160) else {
+            eprintln!("not tried: nobody may mount here");
+            return;
+        };
+        let other = open_store(&sshd.url(&format!("{}/other", sshd.home())), sshd.environment());
+        let ballast = Key::new("ballast");
+        other.create(&ballast, vec![vec![7; 60 * MIB].into()]).await.unwrap();
+        let url = sshd.url(&format!("{}/repository", sshd.home()));
+        let at = At::new(open_store(&url, sshd.environment())).await;
+        let length = 120 * MIB;
+        let tree = tree(9, length);
+        let error = at.back_up(tree.path()).await.unwrap_err();
+        // Without an extension the server does not say why it fails.
+        if kind == Kind::Plain {
+            assert_eq!(error.class(), Class::Full, "{error:?}");
+        }
+        assert!(at.pack_bytes().await >= 30 * MIB as u64, "{kind:?}");
+        at.check().await;
+        other.delete(&ballast).await.unwrap();
+        let snapshot = at.back_up(tree.path()).await.unwrap();
+        assert_stored_once(at.pack_bytes().await, length);
+        at.prove(&snapshot, tree.path()).await;
+        at.check().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -221,6 +221,20 @@ async fn deletes_what_is_there_and_what_is_not() {
 }
 
 #[tokio::test]
+async fn overwrites_what_a_probe_made_and_nothing_else() {
+    for (store_name, store) in stores("overwrites").all {
+        let other = Bytes::from_static(b"other");
+        for name in ["pack/a", "probe", "probes/a", "probe/../pack/a"] {
+            let error = store.overwrite_probe(&key(name), other.clone()).await.unwrap_err();
+            assert_eq!(error.class(), Class::Bug, "{store_name}, {name}: {error}");
+        }
+        put(&*store, "probe/a", b"the first").await;
+        assert!(store.overwrite_probe(&key("probe/a"), other.clone()).await.unwrap());
+        assert_eq!(store.get(&key("probe/a"), 9).await.unwrap(), other, "{store_name}");
+    }
+}
+
+#[tokio::test]
 async fn keeps_a_pack_in_parts() {
     let mut random = fastrand_like(7);
     let parts: Vec<Bytes> = [4 * MIB, 1, 0, 12 * MIB - 1, 16 * MIB]

@@ -13,7 +13,7 @@ use crate::support::moto::{Moto, moto};
 use crate::support::seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed, seaweed};
 use crate::support::sshd::Kind;
 
-async fn try_it(url: &str, environment: BTreeMap<String, String>) -> Result<(), Error> {
+pub(super) async fn try_it(url: &str, environment: BTreeMap<String, String>) -> Result<(), Error> {
     let store = store::open(url, &Settings::with_environment(environment))?;
     let key = Key::new("a");
     store.create(&key, vec![Bytes::from_static(b"x")]).await?;
@@ -21,7 +21,7 @@ async fn try_it(url: &str, environment: BTreeMap<String, String>) -> Result<(), 
     Ok(())
 }
 
-fn text(error: &Error) -> String {
+pub(super) fn text(error: &Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     format!("{error}: {}", cause.unwrap_or_default())
 }

@@ -157,7 +157,7 @@ impl Store for FailAfter {
         self.with_fate("delete", key.as_str(), self.inner.delete(key)).await
     }
 
-    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, Error> {
         let call = self.inner.overwrite_probe(key, content);
         self.with_fate("overwrite_probe", key.as_str(), call).await
     }

@@ -108,7 +108,7 @@ impl Store for Hooked {
         self.inner.delete(key).await
     }
 
-    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, Error> {
         self.before("overwrite_probe", key.as_str()).await;
         self.inner.overwrite_probe(key, content).await
     }

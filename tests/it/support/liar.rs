@@ -170,11 +170,11 @@ impl Store for Liar {
         }
     }
 
-    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<Option<bool>, Error> {
+    async fn overwrite_probe(&self, key: &Key, content: Bytes) -> Result<bool, Error> {
         match self.lie {
-            Lie::DeniesDelete => Ok(Some(false)),
+            Lie::DeniesDelete => Ok(false),
             // Says so, and does not.
-            Lie::Flatters => Ok(Some(true)),
+            Lie::Flatters => Ok(true),
             _ => self.inner.overwrite_probe(key, content).await,
         }
     }

@@ -10,6 +10,7 @@ pub mod kept;
 pub mod liar;
 pub mod moto;
 pub mod nginx;
+pub mod password_ssh;
 pub mod proxy;
 pub mod seaweed;
 pub mod server;

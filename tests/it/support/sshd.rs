@@ -6,7 +6,7 @@ mod agent;
 mod keys;
 
 pub use agent::Agent;
-pub use keys::{ClientKey, PASSPHRASE};
+pub use keys::{ClientKey, PASSPHRASE, generate};
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,11 +52,35 @@ impl Sshd {
     ///
     /// It can be killed and restarted by [`Sshd::server`]: keys, address and files stay.
     pub fn start(kind: Kind) -> Self {
+        Self::start_by(kind, |command, _| command)
+    }
+
+    /// The same with a disk of its own for [`Sshd::home`], of so many MiB, which only the server sees;
+    /// none where that needs a right that the tests do not have. It is empty again after a restart.
+    pub fn start_with_disk(kind: Kind, disk_mib: u32) -> Option<Self> {
+        let mut unshare = Command::new("unshare");
+        let may_mount = unshare.args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).status();
+        if !may_mount.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        Some(Self::start_by(kind, |inner, home| {
+            let script = format!(
+                "mount -t tmpfs -o size={disk_mib}m,mode=777 none {} && exec \"$@\"",
+                home.display()
+            );
+            let mut outer = Command::new("unshare");
+            outer.args(["--mount", "sh", "-c", &script, "sh"]).arg(inner.get_program());
+            outer.args(inner.get_args());
+            outer
+        }))
+    }
+
+    fn start_by(kind: Kind, wrap: impl FnOnce(Command, &Path) -> Command) -> Self {
         let is_root = nix::unistd::geteuid().is_root();
         let is_jailed = kind == Kind::Restricted && is_root;
         let directory = if is_jailed { new_trusted_directory() } else { new_directory() };
         fs::create_dir_all(directory.join("jail/home")).unwrap();
-        keys::generate(&directory.join("host"), "ed25519", "");
+        generate(&directory.join("host"), "ed25519", "");
         fs::write(directory.join("authorized_keys"), "").unwrap();
         if is_root {
             // Where the process without rights lives that talks before the login.
@@ -66,7 +90,7 @@ impl Sshd {
         let config = directory.join("config");
         fs::write(&config, configuration(kind, is_jailed, address, &directory)).unwrap();
         let arguments = ["-D", "-e", "-f", config.to_str().unwrap()];
-        let command = command(tool("sshd"), arguments);
+        let command = wrap(command(tool("sshd"), arguments), &directory.join("jail/home"));
         let server = Server::start("sshd", directory, command, move || listens(address));
         let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
         Self { kind, address, user, server, keys: Mutex::default() }
@@ -105,7 +129,7 @@ impl Sshd {
         // Tests that share a server ask at the same time.
         let _one_at_a_time = self.keys.lock().unwrap();
         if !file.exists() {
-            keys::generate(&file, key.algorithm(), key.passphrase());
+            generate(&file, key.algorithm(), key.passphrase());
             let allowed = self.server.directory().join("authorized_keys");
             let public = fs::read_to_string(file.with_extension("pub")).unwrap();
             fs::write(&allowed, fs::read_to_string(&allowed).unwrap() + &public).unwrap();
@@ -144,7 +168,7 @@ impl Sshd {
         for name in ["host", "host.pub"] {
             fs::remove_file(self.server.directory().join(name)).unwrap();
         }
-        keys::generate(&self.server.directory().join("host"), "ed25519", "");
+        generate(&self.server.directory().join("host"), "ed25519", "");
     }
 
     /// The variables that let a client in by its first key.

@@ -7,6 +7,7 @@ use super::VERSION;
 const OPEN_READ: u32 = 0x01;
 const OPEN_WRITE: u32 = 0x02;
 const OPEN_CREATE: u32 = 0x08;
+const OPEN_TRUNCATE: u32 = 0x10;
 const OPEN_EXCLUSIVE: u32 = 0x20;
 /// Says that attributes hold permissions and nothing else.
 const HAS_PERMISSIONS: u32 = 0x04;
@@ -18,6 +19,8 @@ pub enum Request<'a> {
     OpenRead(&'a str),
     /// Creates a file, which must not exist, with these permissions.
     OpenNew(&'a str, u32),
+    /// Empties a file that exists, to write it anew.
+    OpenOver(&'a str),
     /// Gives a handle back.
     Close(&'a [u8]),
     /// Reads so many bytes at an offset.
@@ -73,7 +76,7 @@ impl Request<'_> {
 
     fn kind(&self) -> u8 {
         match self {
-            Self::OpenRead(_) | Self::OpenNew(..) => 3,
+            Self::OpenRead(_) | Self::OpenNew(..) | Self::OpenOver(_) => 3,
             Self::Close(_) => 4,
             Self::Read(..) => 5,
             Self::Write(..) => 6,
@@ -99,6 +102,11 @@ impl Request<'_> {
                 put_string(packet, path);
                 packet.put_u32(OPEN_WRITE | OPEN_CREATE | OPEN_EXCLUSIVE);
                 put_permissions(packet, mode);
+            }
+            Self::OpenOver(path) => {
+                put_string(packet, path);
+                packet.put_u32(OPEN_WRITE | OPEN_TRUNCATE);
+                packet.put_u32(0);
             }
             Self::Close(handle) | Self::StatHandle(handle) | Self::ReadDirectory(handle) => {
                 put_string(packet, handle);

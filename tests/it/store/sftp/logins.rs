@@ -5,6 +5,7 @@ use std::fs;
 use backstay::class::Class;
 
 use super::{Environment, content, key, open, refusal};
+use crate::support::password_ssh::{Asks, PASSWORD, PasswordSsh};
 use crate::support::sshd::{Agent, ClientKey, Kind, PASSPHRASE, Sshd};
 
 fn with(server: &Sshd, variables: &[(&str, &str)]) -> Environment {
@@ -77,6 +78,32 @@ async fn what_does_not_let_in_is_explained() {
         refusal(&*open(&other, with(&server, &[("BACKSTAY_SSH_KEY", &plain)])), Class::Denied)
             .await;
     assert!(text.contains("nobody-of-that-name") && text.contains("SHA256:"), "{text}");
+}
+
+/// By the method of that name, and as the answer to a question, as servers with PAM ask.
+#[tokio::test]
+async fn a_password_lets_in() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), format!("{PASSWORD}\n")).unwrap();
+    for asks in [Asks::Password, Asks::Question] {
+        let server = PasswordSsh::start(asks).await;
+        for (name, value) in [
+            ("BACKSTAY_SSH_PASSWORD", PASSWORD),
+            ("BACKSTAY_SSH_PASSWORD_FILE", file.path().to_str().unwrap()),
+        ] {
+            let mut environment = server.environment();
+            environment.insert(name.to_owned(), value.to_owned());
+            let store = open(&server.url(), environment);
+            let object = key(&name.to_lowercase().replace('_', "-"));
+            let created = store.create(&object, content("x")).await;
+            created.unwrap_or_else(|error| panic!("{asks:?}, {name}: {error:?}"));
+            assert_eq!(store.get(&object, 1).await.unwrap(), "x");
+        }
+        let mut environment = server.environment();
+        environment.insert("BACKSTAY_SSH_PASSWORD".to_owned(), "test-wrong-secret".to_owned());
+        let text = refusal(&*open(&server.url(), environment), Class::Denied).await;
+        assert!(text.contains("password") && !text.contains("test-wrong-secret"), "{text}");
+    }
 }
 
 #[tokio::test]

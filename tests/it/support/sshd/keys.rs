@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::tool;
+use crate::support::tools::tool;
 
 /// What the wrapped key is wrapped with.
 pub const PASSPHRASE: &str = "test-passphrase-of-an-ssh-key";
@@ -40,7 +40,7 @@ impl ClientKey {
 }
 
 /// Makes a key at `file` and `file.pub`.
-pub(super) fn generate(file: &Path, algorithm: &str, passphrase: &str) {
+pub fn generate(file: &Path, algorithm: &str, passphrase: &str) {
     let mut command = Command::new(tool("ssh-keygen"));
     command.args(["-q", "-t", algorithm, "-N", passphrase, "-C", "tests", "-f"]).arg(file);
     if algorithm == "rsa" {
