@@ -97,6 +97,7 @@ pub struct PackBuilder {
     parts: Vec<Bytes>,
     length_bytes: u32,
     frames: Vec<DirectoryFrame>,
+    chunk_count: usize,
 }
 
 /// A pack that is complete and waits to be stored.
@@ -149,12 +150,18 @@ impl PackBuilder {
             parts: vec![header.into()],
             length_bytes: u32::from(length_bytes),
             frames: Vec::new(),
+            chunk_count: 0,
         })
     }
 
     /// Bytes so far.
     pub fn length_bytes(&self) -> u32 {
         self.length_bytes
+    }
+
+    /// Chunks so far.
+    pub fn chunk_count(&self) -> usize {
+        self.chunk_count
     }
 
     /// What was appended last, as it is stored. Costs nothing to clone.
@@ -192,6 +199,7 @@ impl PackBuilder {
         self.sealer.seal(numbered_nonce(place.offset_bytes), &aad, &mut payload);
         self.length_bytes = end;
         self.parts.push(payload.into());
+        self.chunk_count += chunks.len();
         self.frames.push(DirectoryFrame { place, chunks });
         Ok(place)
     }

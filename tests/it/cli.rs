@@ -2,6 +2,7 @@
 //! its one line of complaint and its JSON.
 
 mod answers;
+mod elsewhere;
 mod policies;
 mod reading;
 mod refusals;

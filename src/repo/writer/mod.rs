@@ -34,6 +34,9 @@ pub use known::Known;
 
 /// A data pack is stored when it has this many bytes, unless said otherwise.
 const DATA_PACK_BYTES: usize = 32 * MIB;
+/// Or when it has so many chunks: then its directory has 1.8 MiB, and whoever looks for one of them has to
+/// read it.
+const PACK_CHUNKS: usize = 1 << 16;
 /// Room for a seal's tag.
 const SEAL_SPARE_BYTES: usize = 16;
 
@@ -319,7 +322,8 @@ impl Writer {
         };
         let place = builder.add(payload, plain_bytes, chunks)?;
         let kept = builder.last_part().filter(|_| content == Content::InnerNodes).cloned();
-        let full = to_usize(builder.length_bytes().into()) >= target_bytes;
+        let full = to_usize(builder.length_bytes().into()) >= target_bytes
+            || builder.chunk_count() >= PACK_CHUNKS;
         open.builder = Some(builder);
         open.permits.push(permit);
         let full = full.then(|| std::mem::take(&mut *open));

@@ -181,6 +181,10 @@ impl Writer {
             self.send_pack(open);
         }
         self.settle_uploads().await?;
+        // Nothing more will be looked for, and an index table needs some memory.
+        for known in [&self.known, &self.known_nodes] {
+            drop(std::mem::take(&mut *lock(known)));
+        }
         let index = std::mem::take(&mut *lock(&self.index));
         self.store_index(index).await?;
         let packs = lock(&self.packs).clone();
