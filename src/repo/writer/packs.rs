@@ -29,11 +29,19 @@ pub(super) struct Open {
 }
 
 /// Packs on their way. Nobody waits for one of them, so the first failure must be told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Uploads {
-    tasks: Mutex<JoinSet<()>>,
+    /// None once the run is over.
+    tasks: Mutex<Option<JoinSet<()>>>,
     has_failed: SetOnce<()>,
     failure: Mutex<Option<Error>>,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        let tasks = Mutex::new(Some(JoinSet::new()));
+        Self { tasks, has_failed: SetOnce::new(), failure: Mutex::default() }
+    }
 }
 
 impl Uploads {
@@ -88,6 +96,9 @@ impl Writer {
     /// Sends a full pack on its way. How many there are at a time is up to the budget and the store.
     pub(super) fn send_pack(self: &Arc<Self>, open: Open) {
         let mut tasks = lock(&self.uploads.tasks);
+        let Some(tasks) = &mut *tasks else {
+            return;
+        };
         while let Some(done) = tasks.try_join_next() {
             resume(done);
         }
@@ -106,7 +117,7 @@ impl Writer {
     }
 
     async fn settle_uploads(&self) -> Result<(), Error> {
-        let mut tasks = std::mem::take(&mut *lock(&self.uploads.tasks));
+        let mut tasks = lock(&self.uploads.tasks).as_mut().map(std::mem::take).unwrap_or_default();
         while let Some(done) = tasks.join_next().await {
             resume(done);
         }
@@ -194,6 +205,7 @@ impl Writer {
 
     /// Gives up what is on its way. What was stored stays, for the next run.
     pub fn give_up(&self) {
-        lock(&self.uploads.tasks).abort_all();
+        // All that is under way is aborted, and what comes late from a task of its own goes nowhere.
+        drop(lock(&self.uploads.tasks).take());
     }
 }
