@@ -16,7 +16,6 @@ use crate::repo::Repository;
 use crate::repo::cursor::LeafCursor;
 use crate::repo::id::ChunkId;
 use crate::repo::reference::ChunkRef;
-use crate::repo::session::is_loss;
 use crate::repo::tree::inner::Child;
 use crate::repo::tree::leaf::{Fidelity, NO_FINGERPRINT, StoredEntry, fingerprint};
 use crate::repo::tree::{LEAF_ENTRIES_LIMIT, levels_ended_by};
@@ -101,7 +100,7 @@ impl Parent {
         let repository = writer.repository().clone();
         let cursor = match LeafCursor::open(&repository, root).await {
             Ok(cursor) => cursor,
-            Err(error) if is_loss(&error) => {
+            Err(error) if error.is_loss() => {
                 tracing::warn!(%error, "the last snapshot cannot be read: all files are read again");
                 writer.distrust(root);
                 return Ok(None);
@@ -149,7 +148,7 @@ impl Parent {
     /// Goes on behind a node that is damaged. What was below it is read again: a parent saves work, and
     /// nothing rests on it.
     fn pass_over(&mut self, writer: &Writer, error: repo::Error) -> Result<(), repo::Error> {
-        let Some(node) = self.cursor.current().filter(|_| is_loss(&error)) else {
+        let Some(node) = self.cursor.current().filter(|_| error.is_loss()) else {
             return Err(error);
         };
         tracing::warn!(%error, "part of the last snapshot cannot be read: its files are read again");

@@ -10,7 +10,6 @@ use crate::backup::paged::GroupSlot;
 use crate::entry::Cutter;
 use crate::repo::content::ContentItems;
 use crate::repo::reference::{ChunkRef, Place};
-use crate::repo::session::is_loss;
 use crate::repo::tree::leaf::StoredEntry;
 use crate::repo::tree::pages::{Page, PageHash, Segment, Source};
 use crate::repo::writer::Writer;
@@ -90,7 +89,7 @@ impl ParentMap {
         let own = match items.next().await {
             Ok(Some(own)) => own,
             Ok(None) => return Ok(None),
-            Err(error) if is_loss(&error) => {
+            Err(error) if error.is_loss() => {
                 tracing::warn!(%error, "the rest of a page map cannot be read");
                 self.items = None;
                 return Ok(None);
@@ -100,7 +99,7 @@ impl ParentMap {
         let repository = items.repository().clone();
         match ParentSegment::read(&repository, writer, own).await {
             Ok(segment) => Ok(Some(segment)),
-            Err(error) if is_loss(&error) => {
+            Err(error) if error.is_loss() => {
                 tracing::warn!(%error, "a page map cannot be read");
                 Ok(None)
             }

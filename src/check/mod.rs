@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::class::Class;
 use crate::repo::id::PackId;
 use crate::repo::snapshot::Snapshot;
 use crate::repo::{self, Repository};
@@ -164,11 +163,6 @@ impl Check<'_> {
             }
         }
     }
-}
-
-/// Whether an error says that stored bytes are wrong, rather than that they cannot be reached now.
-fn is_damage(error: &repo::Error) -> bool {
-    matches!(error.class(), Class::Damaged | Class::Missing)
 }
 
 /// Checks a repository.

@@ -2,12 +2,12 @@
 
 use futures::TryStreamExt as _;
 
-use crate::check::{Check, Condition, is_damage};
+use crate::check::{Check, Condition};
 use crate::class::Class;
 use crate::repo;
 use crate::repo::index::{TABLE_HEADER_BYTES, TableHeader};
 use crate::repo::layout::{self, Place};
-use crate::repo::session::{Register, head_for_reading, is_unreadable, read_register};
+use crate::repo::session::{Register, head_for_reading, read_register};
 use crate::repo::snapshot::Checkpoint;
 use crate::store::{Key, Object};
 
@@ -49,7 +49,7 @@ impl Check<'_> {
         tracing::debug!(sessions, tables = tables.len(), "listed");
         let (head, unreadable) = head_for_reading(&repository).await?;
         // A key from before a rotation cannot read what came after; that is no damage.
-        for (key, error) in unreadable.into_iter().filter(|(_, error)| is_damage(error)) {
+        for (key, error) in unreadable.into_iter().filter(|(_, error)| error.is_loss()) {
             self.found(key.as_str(), error.to_string());
         }
         if let Some(error @ repo::Error::Damaged { object, .. }) = &repository.overruled() {
@@ -78,7 +78,7 @@ impl Check<'_> {
             }
             Ok(Register::Aborted(_)) => {}
             Err(error) if self.is_of_newer_key(&error) => {}
-            Err(error) if is_unreadable(&error) => {
+            Err(error) if error.is_unreadable() => {
                 let id: String = place.session.to_string().chars().take(8).collect();
                 let finding = self.found(place.register_key().as_str(), error.to_string());
                 finding.snapshots.insert(id);
@@ -116,7 +116,7 @@ impl Check<'_> {
         match self.read_table(object).await {
             Ok(()) => Ok(()),
             Err(error) if self.is_of_newer_key(&error) => Ok(()),
-            Err(error) if is_unreadable(&error) => {
+            Err(error) if error.is_unreadable() => {
                 self.found(object.key.as_str(), format!("{error}; costs space, never data"));
                 Ok(())
             }

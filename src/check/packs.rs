@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures::StreamExt as _;
 
-use crate::check::{Check, Condition, Progress, Share, is_damage};
+use crate::check::{Check, Condition, Progress, Share};
 use crate::repo::id::PackId;
 use crate::repo::pack::{
     HEADER_LIMIT_BYTES, Header, PackKind, TRAILER_BYTES, Trailer, open_directory,
@@ -77,7 +77,7 @@ async fn read_pack(repository: &Repository, id: PackId) -> Result<Verdict, repo:
         Ok(pack) => pack,
         Err(error) => {
             let error = repo::Error::from(error);
-            if !is_damage(&error) {
+            if !error.is_loss() {
                 return Err(error);
             }
             let condition = Some(Condition::Lost(error.to_string()));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::check::{Check, Condition, is_damage};
+use crate::check::{Check, Condition};
 use crate::entry::Cutter;
 use crate::repo::id::PackId;
 use crate::repo::layout;
@@ -141,7 +141,7 @@ impl Check<'_> {
                 }
                 Ok(Touched::default())
             }
-            Err(error) if is_damage(&error) => Ok(lost_node(node, &error)),
+            Err(error) if error.is_loss() => Ok(lost_node(node, &error)),
             Err(error) => Err(error),
         }
     }
@@ -149,7 +149,7 @@ impl Check<'_> {
     async fn leaf(&mut self, trees: &mut Trees, node: &ChunkRef) -> Result<Touched, repo::Error> {
         let entries = match trees.repository.leaf(node).await {
             Ok(entries) => entries,
-            Err(error) if is_damage(&error) => return Ok(lost_node(node, &error)),
+            Err(error) if error.is_loss() => return Ok(lost_node(node, &error)),
             Err(error) => return Err(error),
         };
         self.report.nodes += 1;
@@ -170,7 +170,7 @@ impl Check<'_> {
         let mut lost = BTreeSet::new();
         match self.content(trees, stored, &mut lost).await {
             Ok(()) => {}
-            Err(error) if is_damage(&error) => {
+            Err(error) if error.is_loss() => {
                 let path = stored.entry.path.to_string();
                 touched.files.push((format!("metadata of {path}"), error.to_string(), path));
             }

@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::output::{Output, fields};
 use super::probing;
 use super::progress::Sample;
+use super::show;
 use crate::probe::{self, Deletion, SpeedOptions, Test, Transfer};
 use crate::store::Store as _;
 use crate::units::{Bytes, parse_bytes};
@@ -103,7 +104,11 @@ fn text(place: &str, test: &Test, out: &Output) -> String {
     };
     let amount = |transfer: &Transfer| {
         let objects = transfer.objects.max(1);
-        format!("{} objects of {}", transfer.objects, Bytes(transfer.bytes / objects))
+        format!(
+            "{} of {}",
+            show::count(transfer.objects, "object"),
+            Bytes(transfer.bytes / objects)
+        )
     };
     let (may_delete, remark) = match test.report.deletion {
         Deletion::Allowed => {

@@ -12,7 +12,7 @@ use crate::repo::error::Error;
 use crate::repo::id::{Lane, SessionId};
 use crate::repo::layout::{self, Place};
 use crate::repo::open::Repository;
-use crate::repo::session::{Register, head_for_reading, is_unreadable, read_register};
+use crate::repo::session::{Register, head_for_reading, read_register};
 use crate::repo::snapshot::Snapshot;
 
 /// Snapshots that are read side by side.
@@ -99,7 +99,7 @@ impl Catalog {
             match read {
                 Ok(Register::Snapshot(snapshot)) => found.snapshots.push(*snapshot),
                 Ok(Register::Aborted(_)) => {}
-                Err(error) if is_unreadable(&error) => {
+                Err(error) if error.is_unreadable() => {
                     found.unreadable.push(Unreadable { id: place.session, error });
                 }
                 Err(error) => return Err(error),
@@ -134,7 +134,7 @@ impl Catalog {
             match read_register(&self.repository, place).await {
                 Ok(Register::Snapshot(snapshot)) => fitting.push(Ok(*snapshot)),
                 Ok(Register::Aborted(_)) => {}
-                Err(error) if is_unreadable(&error) => fitting.push(Err(error)),
+                Err(error) if error.is_unreadable() => fitting.push(Err(error)),
                 Err(error) => return Err(error),
             }
             if fitting.len() > 1 {
@@ -195,7 +195,7 @@ impl Catalog {
             }
             Ok(Register::Aborted(_)) => Ok(None),
             // What stands before it is worth more than an error.
-            Err(error) if is_unreadable(&error) => {
+            Err(error) if error.is_unreadable() => {
                 tracing::warn!(snapshot = %place.session, %error, "skipped: it cannot be read");
                 Ok(None)
             }

@@ -105,4 +105,15 @@ impl Error {
             Self::Bug(_) => Class::Bug,
         }
     }
+
+    /// Whether an object alone is lost, rather than the repository out of reach.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self.class(), Class::Damaged | Class::Missing)
+    }
+
+    /// Whether a commit register or a checkpoint is of no use to this key: lost, or sealed with a secret
+    /// that the key does not have. The latter can be claimed by anyone who may write to the store.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.is_loss() || self.class() == Class::Denied
+    }
 }

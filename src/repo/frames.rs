@@ -14,7 +14,6 @@ use crate::repo::layout;
 use crate::repo::open::Repository;
 use crate::repo::reader::PackOpener;
 use crate::repo::reference::{ChunkRef, Place};
-use crate::repo::session::is_loss;
 use crate::units::{KIB, MIB, to_usize};
 
 /// Plaintext of metadata frames that is kept for the next node of the same frame.
@@ -140,7 +139,7 @@ impl Repository {
                 cache.keep(Window { pack: place.pack, start_bytes: range.start, stored });
                 Ok(())
             }
-            Err(error) if is_loss(&error) => Ok(()),
+            Err(error) if error.is_loss() => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::class::Class;
 use crate::repo::error::Error;
 use crate::repo::id::SessionId;
 use crate::repo::layout::{self, Place};
@@ -200,17 +199,6 @@ pub async fn read_checkpoint(repository: &Repository, number: u64) -> Result<Che
     Ok(checkpoint)
 }
 
-/// Whether an object alone is lost, rather than the repository out of reach.
-pub(crate) fn is_loss(error: &Error) -> bool {
-    matches!(error.class(), Class::Damaged | Class::Missing)
-}
-
-/// Whether a commit register or a checkpoint is of no use to this key: lost, or sealed with a secret that
-/// the key does not have. The latter can be claimed by anyone who may write to the store.
-pub(crate) fn is_unreadable(error: &Error) -> bool {
-    is_loss(error) || error.class() == Class::Denied
-}
-
 /// Checkpoints that a reader looks at.
 const CHECKPOINTS_TRIED: usize = 64;
 
@@ -228,7 +216,7 @@ pub async fn head_for_reading(
         };
         match read_checkpoint(repository, number).await {
             Ok(head) => return Ok((head, passed_over)),
-            Err(error) if is_unreadable(&error) && passed_over.len() < CHECKPOINTS_TRIED => {
+            Err(error) if error.is_unreadable() && passed_over.len() < CHECKPOINTS_TRIED => {
                 tracing::warn!(%error, "a checkpoint is passed over");
                 passed_over.push((object.key, error));
             }
@@ -309,7 +297,7 @@ async fn newest_valid(
                 Ok(Register::Snapshot(snapshot)) => return Ok(Some(*snapshot)),
                 Ok(Register::Aborted(_)) => {}
                 // One before it does as well: a parent saves work, and nothing rests on it.
-                Err(error) if is_unreadable(&error) => {
+                Err(error) if error.is_unreadable() => {
                     tracing::warn!(snapshot = %place.session, %error, "not compared with: it cannot be read");
                 }
                 Err(error) => return Err(error),
@@ -344,7 +332,7 @@ impl Repository {
             match read_register(self, &place).await {
                 Ok(Register::Snapshot(found)) => later.push(*found),
                 Ok(Register::Aborted(_)) => {}
-                Err(error) if is_unreadable(&error) => unreadable.push(error),
+                Err(error) if error.is_unreadable() => unreadable.push(error),
                 Err(error) => return Err(error),
             }
         }

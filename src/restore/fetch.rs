@@ -256,7 +256,7 @@ async fn fetch(shared: &Arc<Shared>, run: Run) -> Result<(), Error> {
     let (opener, bytes) = match read.await {
         Ok(read) => read,
         // Without the pack its files are lost, but others need not be.
-        Err(error) if is_damage(&error) => {
+        Err(error) if error.is_loss() => {
             let shared = Arc::clone(shared);
             let cpu = shared.repository.world().cpu.clone();
             let give_up =
@@ -278,11 +278,6 @@ async fn fetch(shared: &Arc<Shared>, run: Run) -> Result<(), Error> {
     });
     futures::future::try_join_all(jobs).await?;
     Ok(())
-}
-
-/// Whether an error means that stored bytes are lost, not that they cannot be reached.
-pub(super) fn is_damage(error: &repo::Error) -> bool {
-    matches!(error.class(), crate::class::Class::Damaged | crate::class::Class::Missing)
 }
 
 /// Opens a frame, verifies the chunks that are wanted, and writes them out. Blocks.

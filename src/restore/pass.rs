@@ -14,7 +14,7 @@ use crate::repo::tree::leaf::{Fidelity, StoredEntry};
 use crate::repo::tree::pages::{SEGMENT_PAGES, Segment};
 use crate::repo::{self, Repository};
 use crate::restore::existing::{clear, missing};
-use crate::restore::fetch::{Fetcher, finish_pieces, is_damage};
+use crate::restore::fetch::{Fetcher, finish_pieces};
 use crate::restore::file::RestoredFile;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
 use crate::restore::parents::Parents;
@@ -264,7 +264,7 @@ impl Pass<'_> {
         let StoredEntry { mut entry, content, extents, .. } = stored;
         entry.extents = match self.repository.extents(&extents, entry.size_bytes).await {
             Ok(runs) => runs,
-            Err(error) if is_damage(&error) => {
+            Err(error) if error.is_loss() => {
                 drop(damage.send(Damage::of_content(entry.path, error)));
                 return Ok(());
             }
@@ -286,7 +286,7 @@ impl Pass<'_> {
         };
         match planned {
             Ok(()) => {}
-            Err(Error::Repository(error)) if is_damage(&error) => {
+            Err(Error::Repository(error)) if error.is_loss() => {
                 let path = file.entry.path.clone();
                 drop(damage.send(Damage::of_content(path, error)));
                 file.spoil();

@@ -6,7 +6,6 @@ use crate::repo::cursor::LeafCursor;
 use crate::repo::reference::ChunkRef;
 use crate::repo::tree::leaf::StoredEntry;
 use crate::repo::{self, Repository};
-use crate::restore::fetch::is_damage;
 
 /// What the walk comes to next.
 pub(super) enum Step {
@@ -60,7 +59,7 @@ impl Subtree {
         match self.read().await {
             Ok(Some(entries)) => Ok(Some(Step::Entries(entries))),
             Ok(None) => Ok(None),
-            Err(error) if is_damage(&error) => self.lose(error).map(Some),
+            Err(error) if error.is_loss() => self.lose(error).map(Some),
             Err(error) => Err(error),
         }
     }

@@ -12,7 +12,7 @@ use crate::facts::{Epoch, Facts, WalFacts};
 use crate::repo::Repository;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::StoredEntry;
-use crate::restore::fetch::{Fetcher, is_damage};
+use crate::restore::fetch::Fetcher;
 use crate::restore::pass::Pass;
 use crate::restore::subtree::{Lost, Step, Subtree};
 use crate::restore::{Damage, Error, Loss, blocking};
@@ -135,7 +135,7 @@ async fn later_segments(
         let mut segments = BTreeMap::new();
         let subtree = Subtree::open(repository, &record.root, &TreePath::root()).await;
         let mut subtree = match subtree {
-            Err(error) if is_damage(&error) => {
+            Err(error) if error.is_loss() => {
                 unreadable.push(format!("restore point {}: {error}", snapshot.short_id()));
                 continue;
             }
