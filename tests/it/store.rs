@@ -9,6 +9,7 @@ mod local;
 mod lost_answer;
 mod rough;
 mod sftp;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
