@@ -116,7 +116,7 @@ def told(name: str, requests: list[Request], base: str) -> list[str]:
 def run(wanted: list[str], found: dict, options) -> tuple[list[str], list[judged.Verdict], int]:
     """The wanted ones of cold, ten and one."""
     lines, verdicts, failures = [], [], 0
-    with seaweed(options.work / "ground" / "seaweed") as server, CountingProxy(server.port) as proxy:
+    with seaweed(options.work / "ground" / "counted-seaweed") as server, CountingProxy(server.port) as proxy:
         if COLD in wanted or ONE in wanted:
             course = Course("million", found, options, server, proxy)
             lines += course.prepare([course.tree])

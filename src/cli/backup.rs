@@ -25,6 +25,9 @@ use crate::units::{Bytes, MIB, to_usize};
 /// Across a network, where nobody says otherwise: three packs of 32 MiB are on their way while the next
 /// one fills.
 const REMOTE_MEMORY_BYTES: usize = 128 * MIB;
+/// Over SSH packs are smaller, so that twice as many are on their way in that memory: a request costs no
+/// money there, and while one file is synced and named others use the line.
+const SSH_PACK_BYTES: usize = 16 * MIB;
 
 /// Back up directories and files into one snapshot
 #[derive(Debug, clap::Args)]
@@ -107,7 +110,11 @@ pub(super) fn writer(
         WriterOptions::default().memory_bytes
     };
     let memory_bytes = memory_bytes.map_or(default, to_usize);
-    WriterOptions { compression, memory_bytes, ..WriterOptions::default() }
+    let mut options = WriterOptions { compression, memory_bytes, ..WriterOptions::default() };
+    if store::is_over_ssh(url) {
+        options.pack_bytes = SSH_PACK_BYTES;
+    }
+    options
 }
 
 impl BackupArgs {

@@ -33,6 +33,11 @@ pub fn is_remote(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("file"))
 }
 
+/// Whether `url` leads to an SSH server.
+pub fn is_over_ssh(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("sftp"))
+}
+
 fn open_with(url: &str, settings: &Settings, meter: &Arc<Meter>) -> Result<Arc<dyn Store>, Error> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return open_path(url);
