@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
-use crate::destination::{self, Destination};
+use crate::destination::Destination;
 use crate::repo::id::{ChunkId, PackId};
 use crate::repo::layout;
 use crate::repo::reader::{PackOpener, verified_chunk};
@@ -29,9 +29,6 @@ const MEMORY_KIB: usize = 28 * 1024;
 const WINDOW_BYTES: u64 = 64 * MIB as u64;
 /// And pieces, which take memory too.
 const WINDOW_PIECES: usize = 65_536;
-/// When so much was asked for, what is written by then is brought to disk beside what goes on: the kernel
-/// would keep a gigabyte or two, and the disk be idle until the end.
-const WRITE_BACK_BYTES: u64 = 128 * MIB as u64;
 /// Short jobs that go to the CPU pool together: to hand over one by one costs more than most take.
 const JOBS_TOGETHER: usize = 64;
 
@@ -68,9 +65,6 @@ pub(super) struct Fetcher {
     window_pieces: usize,
     jobs: Vec<Job>,
     tasks: JoinSet<Result<(), Error>>,
-    /// Bytes asked for since the last write-back began.
-    unsynced_bytes: u64,
-    write_back: Option<JoinHandle<Result<(), destination::Error>>>,
 }
 
 impl Fetcher {
@@ -95,8 +89,6 @@ impl Fetcher {
             window_pieces: 0,
             jobs: Vec::new(),
             tasks: JoinSet::new(),
-            unsynced_bytes: 0,
-            write_back: None,
         }
     }
 
@@ -164,37 +156,14 @@ impl Fetcher {
             let largest = run.frames.iter().map(FrameWork::plain_bytes).max().unwrap_or(0);
             let bytes = run.stored_bytes() + largest;
             let permit = reserve(&self.shared, bytes).await?;
-            self.unsynced_bytes += run.frames.iter().map(FrameWork::plain_bytes).sum::<u64>();
             let shared = Arc::clone(&self.shared);
             self.tasks.spawn(async move {
                 let _permit = permit;
                 fetch(&shared, run).await
             });
             self.collect()?;
-            self.write_back().await?;
         }
         Ok(())
-    }
-
-    /// Begins a write-back if it is time for one and none is under way.
-    async fn write_back(&mut self) -> Result<(), Error> {
-        let is_busy = self.write_back.as_ref().is_some_and(|running| !running.is_finished());
-        if self.unsynced_bytes < WRITE_BACK_BYTES || is_busy {
-            return Ok(());
-        }
-        self.unsynced_bytes = 0;
-        self.end_write_back().await?;
-        let destination = Arc::clone(&self.shared.destination);
-        self.write_back = Some(tokio::task::spawn_blocking(move || destination.write_back()));
-        Ok(())
-    }
-
-    /// Waits for the write-back under way, whose failure is told once.
-    async fn end_write_back(&mut self) -> Result<(), Error> {
-        match self.write_back.take() {
-            Some(running) => joined(running.await.map(|done| done.map_err(Error::from))),
-            None => Ok(()),
-        }
     }
 
     /// Takes in what is done.
@@ -212,7 +181,6 @@ impl Fetcher {
         while let Some(done) = self.tasks.join_next().await {
             joined(done)?;
         }
-        self.end_write_back().await?;
         Ok(self.shared.fetched_bytes.load(Ordering::Relaxed))
     }
 }
