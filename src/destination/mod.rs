@@ -64,6 +64,12 @@ pub trait Destination: Send + Sync {
         Ok(0)
     }
 
+    /// Brings to disk what was written so far, where that shortens [`Destination::finish`]. Called beside
+    /// other calls, by one caller at a time.
+    fn write_back(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Gives a directory its final owner, mode, xattrs and times.
     fn seal_directory(&self, entry: &Entry) -> Result<(), Error>;
 

@@ -188,12 +188,19 @@ impl Root {
         Ok(())
     }
 
+    /// Writes to disk what the root's own file system holds in memory. A write that failed is told
+    /// once, here or by [`Root::sync_file_systems`].
+    pub(super) fn sync_own_file_system(&self) -> Result<(), Error> {
+        sys::syncfs(&self.directory)
+            .map_err(|errno| self.error("write to disk what lies in", &TreePath::root(), errno))
+    }
+
     /// Writes everything to disk that any file system below the root still holds in memory, and
     /// learns of every write that failed since the root was opened.
     pub(super) fn sync_file_systems(&self) -> Result<(), Error> {
+        self.sync_own_file_system()?;
         let root = TreePath::root();
         let failed = |errno| self.error("write to disk what lies in", &root, errno);
-        sys::syncfs(&self.directory).map_err(failed)?;
         let mounted = self.mounted.lock().unwrap_or_else(PoisonError::into_inner);
         for directory in mounted.values() {
             sys::syncfs(directory).map_err(failed)?;

@@ -105,3 +105,24 @@ async fn a_cold_machine_reads_inner_nodes_in_a_few_requests() {
     assert!(gets + lists <= 9, "{gets} GETs, {lists} LISTs");
     assert!(bytes < 3 << 20, "{bytes} bytes");
 }
+
+#[tokio::test]
+async fn a_restore_fetches_each_frame_once() {
+    let (counted, store, key) = counted().await;
+    let tree = scratch();
+    let data = tree.path().join("data");
+    fs::create_dir(&data).unwrap();
+    // More than two windows of pieces that a restore gathers before it asks for them.
+    let size_bytes = 144 << 20;
+    fs::write(data.join("large"), noise(1, size_bytes)).unwrap();
+    tick();
+    let sources = [directory_with(&data, |_| {})];
+    let report = try_backup(&open(&store, 2, &key).await, &sources).await.unwrap();
+    let before = counted.usage();
+    let to = scratch();
+    let repository = open(&store, 3, &key).await;
+    restore_part(&repository, &report.snapshot, &path("large"), to.path()).await;
+    let [_, _, _, bytes] = since(&counted, &before);
+    let most_bytes = (size_bytes + size_bytes / 100) as u64;
+    assert!(bytes < most_bytes, "{bytes} bytes for {size_bytes}");
+}
