@@ -80,6 +80,7 @@ async fn read_pack(repository: &Repository, id: PackId) -> Result<Verdict, repo:
             if !error.is_loss() {
                 return Err(error);
             }
+            let error = repository.confirm_loss(error).await?;
             let condition = Some(Condition::Lost(error.to_string()));
             return Ok(Verdict { id, bytes: 0, opened: false, condition });
         }

@@ -141,7 +141,10 @@ impl Check<'_> {
                 }
                 Ok(Touched::default())
             }
-            Err(error) if error.is_loss() => Ok(lost_node(node, &error)),
+            Err(error) if error.is_loss() => {
+                let error = trees.repository.confirm_loss(error).await?;
+                Ok(lost_node(node, &error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -149,7 +152,10 @@ impl Check<'_> {
     async fn leaf(&mut self, trees: &mut Trees, node: &ChunkRef) -> Result<Touched, repo::Error> {
         let entries = match trees.repository.leaf(node).await {
             Ok(entries) => entries,
-            Err(error) if error.is_loss() => return Ok(lost_node(node, &error)),
+            Err(error) if error.is_loss() => {
+                let error = trees.repository.confirm_loss(error).await?;
+                return Ok(lost_node(node, &error));
+            }
             Err(error) => return Err(error),
         };
         self.report.nodes += 1;

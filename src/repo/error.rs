@@ -106,14 +106,62 @@ impl Error {
         }
     }
 
-    /// Whether an object alone is lost, rather than the repository out of reach.
+    /// Whether an object alone is lost, rather than the repository out of reach: a volume that is not
+    /// mounted has lost nothing.
     pub(crate) fn is_loss(&self) -> bool {
-        matches!(self.class(), Class::Damaged | Class::Missing)
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Store(store::Error::Place { .. }) => false,
+            Self::Store(error) => matches!(error.class(), Class::Damaged | Class::Missing),
+            _ => false,
+        }
     }
 
     /// Whether a commit register or a checkpoint is of no use to this key: lost, or sealed with a secret
-    /// that the key does not have. The latter can be claimed by anyone who may write to the store.
+    /// that the key does not have. The latter can be claimed by anyone who may write to the store. What
+    /// the store refuses to hand out may be read by the next one, so that is neither.
     pub(crate) fn is_unreadable(&self) -> bool {
-        self.is_loss() || self.class() == Class::Denied
+        self.is_loss() || matches!(self, Self::Denied(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Key;
+
+    #[test]
+    fn a_repository_out_of_reach_has_lost_nothing() {
+        let key = Key::new("pack/1");
+        let place = |class| store::Error::Place {
+            place: "/mnt/backups".to_owned(),
+            reason: "it does not exist".to_owned(),
+            class,
+        };
+        let failed = |class| store::Error::Failed {
+            action: "get",
+            key: key.clone(),
+            class,
+            source: "said so".into(),
+        };
+        for (error, is_loss, is_unreadable) in [
+            (Error::damaged("pack/1", "is not what it was"), true, true),
+            (store::Error::Missing { key: key.clone() }.into(), true, true),
+            (place(Class::Missing).into(), false, false),
+            (failed(Class::Transient).into(), false, false),
+            (failed(Class::Denied).into(), false, false),
+            (
+                Error::Denied("sealed with a secret that the key does not have".to_owned()),
+                false,
+                true,
+            ),
+            (Error::NotARepository { place: "/mnt/backups".to_owned() }, false, false),
+        ] {
+            assert_eq!(
+                (error.is_loss(), error.is_unreadable()),
+                (is_loss, is_unreadable),
+                "{error}"
+            );
+        }
     }
 }

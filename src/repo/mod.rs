@@ -15,6 +15,7 @@ pub mod index;
 pub mod keyfile;
 pub mod layout;
 mod lineage;
+mod loss;
 pub mod open;
 pub mod pack;
 pub mod reader;

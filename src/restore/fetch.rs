@@ -288,6 +288,7 @@ async fn fetch(shared: &Arc<Shared>, run: Run) -> Result<(), Error> {
         Ok(read) => read,
         // Without the pack its files are lost, but others need not be.
         Err(error) if error.is_loss() => {
+            let error = shared.repository.confirm_loss(error).await?;
             let shared = Arc::clone(shared);
             let cpu = shared.repository.world().cpu.clone();
             let give_up =

@@ -265,6 +265,7 @@ impl Pass<'_> {
         entry.extents = match self.repository.extents(&extents, entry.size_bytes).await {
             Ok(runs) => runs,
             Err(error) if error.is_loss() => {
+                let error = self.repository.confirm_loss(error).await?;
                 drop(damage.send(Damage::of_content(entry.path, error)));
                 return Ok(());
             }
@@ -287,6 +288,7 @@ impl Pass<'_> {
         match planned {
             Ok(()) => {}
             Err(Error::Repository(error)) if error.is_loss() => {
+                let error = self.repository.confirm_loss(error).await?;
                 let path = file.entry.path.clone();
                 drop(damage.send(Damage::of_content(path, error)));
                 file.spoil();

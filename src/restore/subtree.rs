@@ -59,7 +59,10 @@ impl Subtree {
         match self.read().await {
             Ok(Some(entries)) => Ok(Some(Step::Entries(entries))),
             Ok(None) => Ok(None),
-            Err(error) if error.is_loss() => self.lose(error).map(Some),
+            Err(error) if error.is_loss() => {
+                let error = self.repository.confirm_loss(error).await?;
+                self.lose(error).map(Some)
+            }
             Err(error) => Err(error),
         }
     }
