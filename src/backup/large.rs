@@ -231,7 +231,17 @@ async fn learn_parent(stage: &Stage, parent: &StoredEntry) -> Result<(), repo::E
     let repository = stage.writer.repository();
     let mut chunks = repository.content_items(&parent.content);
     let mut count = 0;
-    while let Some(reference) = chunks.next().await? {
+    loop {
+        let reference = match chunks.next().await {
+            Ok(Some(reference)) => reference,
+            Ok(None) => break,
+            // A parent saves work, and nothing rests on it.
+            Err(error) if error.is_loss() => {
+                tracing::warn!(%error, "the rest of what the last snapshot has of a file cannot be read");
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         stage.writer.learn(std::iter::once(&reference));
         count += 1;
         if count >= MOST_CHUNKS {

@@ -32,7 +32,7 @@ impl ListWriter {
         Self { writer: Arc::clone(writer), levels: vec![Vec::new()] }
     }
 
-    /// Appends an item that stands for `covered_bytes` of the file and has its place.
+    /// Appends an item that stands for `covered_bytes` of the file.
     pub(super) async fn push(
         &mut self,
         reference: ChunkRef,
@@ -69,8 +69,10 @@ impl ListWriter {
 
     /// Turns the open list of a level into a node, an item of the level above.
     async fn close(&mut self, level: usize) -> Result<(), Error> {
-        if level > 0 {
-            // What stands in a node must have a place.
+        // What stands in a node must have a place. Chunks have one; segments of a page map and the nodes
+        // of the level below may be on their way.
+        let list = self.levels.get(level).map(Vec::as_slice).unwrap_or_default();
+        if list.iter().any(|(_, item)| item.reference.frame.place().is_none()) {
             self.writer.flush_leaves().await?;
         }
         let list = self.levels.get_mut(level).map(std::mem::take).unwrap_or_default();
@@ -100,5 +102,29 @@ impl ListWriter {
         let depth = u8::try_from(level).map_err(|_| Error::Bug("a list too deep".into()))?;
         let list = self.levels.pop().unwrap_or_default();
         Ok((depth, list.into_iter().map(|(_, item)| item).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repo::writer::testing::writer;
+
+    /// Segments of a page map are nodes that have just been written: their frame may still be open.
+    #[tokio::test]
+    async fn a_long_list_of_nodes_without_places_is_written() {
+        let writer = writer().await;
+        let mut list = ListWriter::new(&writer);
+        let count = MOST_ITEMS + INLINE_ITEMS;
+        for number in 0..count {
+            let node = writer.leaf(&number.to_be_bytes()).await.unwrap();
+            list.push(node, 1).await.unwrap();
+        }
+        let (level, items) = list.finish().await.unwrap();
+        assert_eq!(level, 1);
+        writer.flush_leaves().await.unwrap();
+        assert!(items.iter().all(|item| item.reference.frame.place().is_some()));
+        let covered_bytes: u64 = items.iter().map(|item| item.covered_bytes).sum();
+        assert_eq!(covered_bytes, count as u64);
     }
 }

@@ -138,8 +138,7 @@ mod tests {
         let cpu = Cpu::threads(1);
         let (release, released) = std::sync::mpsc::channel();
         let other = cpu.clone();
-        let waiting =
-            tokio::spawn(async move { other.run_waiting(move || released.recv()).await });
+        let waiting = tokio::spawn(async move { other.run_waiting(move || released.recv()).await });
         tokio::task::yield_now().await;
         cpu.run(move || release.send(())).await.unwrap();
         waiting.await.unwrap().unwrap();

@@ -111,12 +111,16 @@ impl Lookup {
             if layout::parse_index(&object.key).is_some() {
                 names.push(object);
             }
+            // There is a table for each session that stored something: too many names to keep.
+            if names.len() == 2 * MOST_TABLES {
+                keep_largest(&mut names);
+            }
         }
         drop(listing);
-        names.sort_by_key(|object| std::cmp::Reverse(object.size_bytes));
+        keep_largest(&mut names);
         let mut lookup = Self::default();
         let mut downloaded = 0;
-        for object in names.into_iter().take(MOST_TABLES) {
+        for object in names {
             let small = object.size_bytes <= DOWNLOADED_TABLE_BYTES
                 && downloaded + object.size_bytes <= DOWNLOADED_BYTES;
             let table = open_table(repository, &object, small).await.map(Some);
@@ -162,6 +166,12 @@ impl Lookup {
         }
         Ok(found)
     }
+}
+
+/// The tables that a session asks.
+fn keep_largest(names: &mut Vec<store::Object>) {
+    names.sort_by_key(|object| std::cmp::Reverse(object.size_bytes));
+    names.truncate(MOST_TABLES);
 }
 
 async fn open_table(

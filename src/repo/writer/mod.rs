@@ -6,6 +6,8 @@ mod known;
 mod lookup;
 mod nodes;
 mod packs;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +39,8 @@ const DATA_PACK_BYTES: usize = 32 * MIB;
 /// Or when it has so many chunks: then its directory has 1.8 MiB, and whoever looks for one of them has to
 /// read it.
 const PACK_CHUNKS: usize = 1 << 16;
+/// Memory of a chunk in a pack on its way: in the list of its frame, and in the sealed directory.
+const LISTED_CHUNK_BYTES: usize = 64;
 /// Room for a seal's tag.
 const SEAL_SPARE_BYTES: usize = 16;
 
@@ -311,8 +315,13 @@ impl Writer {
         let plain_bytes = u32::try_from(plain.len())
             .map_err(|_| Error::Bug("a frame of more than 4 GiB".into()))?;
         let payload = codec::compress(self.options.compression, &plain, SEAL_SPARE_BYTES)?;
-        let payload = payload.unwrap_or(plain);
-        let kept_kib = payload.len().div_ceil(KIB);
+        let mut payload = payload.unwrap_or(plain);
+        // What is kept until its pack is stored is what the budget counts, and no more: the buffer of a
+        // piece of which little was new is mostly empty.
+        if payload.capacity() > payload.len() + payload.len() / 8 {
+            payload.shrink_to(payload.len() + SEAL_SPARE_BYTES);
+        }
+        let kept_kib = (payload.len() + chunks.len() * LISTED_CHUNK_BYTES).div_ceil(KIB);
         drop(permit.split(permit.num_permits().saturating_sub(kept_kib)));
         let (open_pack, target_bytes) = self.open_pack(content.kind());
         let mut open = lock(open_pack);
@@ -322,7 +331,8 @@ impl Writer {
         };
         let place = builder.add(payload, plain_bytes, chunks)?;
         let kept = builder.last_part().filter(|_| content == Content::InnerNodes).cloned();
-        let full = to_usize(builder.length_bytes().into()) >= target_bytes
+        let listed_bytes = builder.chunk_count() * LISTED_CHUNK_BYTES;
+        let full = to_usize(builder.length_bytes().into()) + listed_bytes >= target_bytes
             || builder.chunk_count() >= PACK_CHUNKS;
         open.builder = Some(builder);
         open.permits.push(permit);
@@ -353,5 +363,30 @@ pub fn joined<T>(outcome: Result<Result<T, Error>, tokio::task::JoinError>) -> R
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(Error::Bug("a task was cancelled".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{Random as _, SeededRandom};
+
+    /// The buffer of a piece is large, and what was new in it may be little.
+    #[tokio::test]
+    async fn what_waits_in_a_pack_holds_no_more_memory_than_was_counted() {
+        let writer = testing::writer().await;
+        let mut plain = Vec::with_capacity(4 * MIB);
+        plain.resize(64 * KIB, 0);
+        SeededRandom::new(1).fill(&mut plain);
+        let id = writer.repository.secrets().newest().chunk_id(&plain);
+        let permit = writer.reserve(4 * MIB).await.unwrap();
+        let chunks = vec![(id, 64 * 1024)];
+        writer.store_data(Arc::default(), plain, chunks, permit).await.unwrap();
+        let Open { builder, permits } = std::mem::take(&mut *lock(&writer.data));
+        let counted: usize = permits.iter().map(OwnedSemaphorePermit::num_permits).sum();
+        let pack = builder.unwrap().finish(writer.repository.secrets().newest()).unwrap();
+        let parts = pack.parts.into_iter().skip(1).map(|part| part.try_into_mut().unwrap());
+        let held: usize = parts.map(|part| part.capacity()).sum();
+        assert!(held < 2 * counted * KIB, "{held} bytes held, {counted} KiB counted");
     }
 }

@@ -59,9 +59,14 @@ impl Writer {
         if let Some(reference) = lock(&self.known_nodes).get(&id, length_bytes) {
             return Ok(reference);
         }
-        let too_full = lock(self.nodes.open(content)).plain.len() + node.len() > NODE_FRAME_BYTES;
-        if too_full {
-            self.send_nodes(content).await?;
+        let has_room =
+            || lock(self.nodes.open(content)).plain.len() + node.len() <= NODE_FRAME_BYTES;
+        if !has_room() {
+            let mut frames = self.nodes.frames.lock().await;
+            // Another task may have made room meanwhile.
+            if !has_room() {
+                self.send_nodes(content, &mut frames).await?;
+            }
         }
         let mut open = lock(self.nodes.open(content));
         let reference = ChunkRef {
@@ -75,15 +80,19 @@ impl Writer {
         Ok(reference)
     }
 
-    /// Sends an open frame of nodes on its way.
-    async fn send_nodes(self: &Arc<Self>, content: Content) -> Result<(), Error> {
+    /// Sends an open frame of nodes on its way. Whoever holds `frames` knows of every frame that was
+    /// taken: one that waits for memory is in nobody's hands but theirs.
+    async fn send_nodes(
+        self: &Arc<Self>,
+        content: Content,
+        frames: &mut JoinSet<Result<(), Error>>,
+    ) -> Result<(), Error> {
         let nodes = std::mem::take(&mut *lock(self.nodes.open(content)));
         if nodes.plain.is_empty() {
             return Ok(());
         }
         let permit = self.reserve(nodes.plain.len()).await?;
         let this = Arc::clone(self);
-        let mut frames = self.nodes.frames.lock().await;
         while let Some(done) = frames.try_join_next() {
             joined(done)?;
         }
@@ -105,11 +114,39 @@ impl Writer {
     }
 
     async fn flush(self: &Arc<Self>, content: Content) -> Result<(), Error> {
-        self.send_nodes(content).await?;
         let mut frames = self.nodes.frames.lock().await;
+        self.send_nodes(content, &mut frames).await?;
         while let Some(done) = frames.join_next().await {
             joined(done)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+    use crate::repo::writer::testing::writer;
+
+    /// A task whose frame waits for memory must not hide it from one that waits for all frames.
+    #[tokio::test]
+    async fn a_flush_waits_for_frames_that_wait_for_memory() {
+        let writer = writer().await;
+        let first = writer.leaf(&vec![1; 200 * KIB]).await.unwrap();
+        let mut all_memory = Vec::new();
+        for _ in 0..4 {
+            all_memory.push(writer.reserve(usize::MAX).await.unwrap());
+        }
+        let node = vec![2; 100 * KIB];
+        let mut second = Box::pin(writer.leaf(&node));
+        assert!(poll!(&mut second).is_pending(), "the first frame is full and there is no memory");
+        let mut flush = Box::pin(writer.flush_leaves());
+        assert!(poll!(&mut flush).is_pending(), "the first node has no place yet");
+        drop(all_memory);
+        second.await.unwrap();
+        flush.await.unwrap();
+        assert!(first.frame.place().is_some());
     }
 }
