@@ -1,6 +1,8 @@
 //! What a cluster's own HTTP proxy makes visible: hosts that only exist in a cloud, asked for by the names
 //! that they have there. reqwest takes the proxy from `http_proxy`, as most programs do.
 
+use std::time::Duration;
+
 use crate::support::moto::{Moto, moto};
 use crate::support::proxy::{Action, HttpProxy, Reply, Rule};
 
@@ -54,4 +56,53 @@ fn googles_metadata_server_is_asked_for_a_token() {
     assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
     assert!(!said.stderr.contains("test-access-token"), "{said:?}");
     assert!(asked.count() >= 1 && refused.count() >= 1, "{said:?}");
+}
+
+/// Temporary credentials have a third part, which every request bears. moto takes any; a server that checks
+/// it is played by a proxy that refuses requests without it.
+#[test]
+fn every_request_bears_the_session_token() {
+    let place = Place::bare();
+    let proxy = HttpProxy::start(moto().endpoint());
+    let pass = Rule::new(Action::Delay(Duration::ZERO));
+    let bore = proxy.add(pass.header("x-amz-security-token", "test-session-token"));
+    let refused = proxy.add(Rule::new(Action::Answer(Reply::error(403, "InvalidToken"))));
+    let run = |token: Option<&str>| {
+        let mut command = program(&place.path("."));
+        command.envs(Moto::environment_via(proxy.address()));
+        command.envs(token.map(|token| ("AWS_SESSION_TOKEN", token)));
+        command.args(["init", "--keys", "keys", "--no-probe"]);
+        command.args(["--repository", &Moto::url("session-token")]);
+        said(&mut command)
+    };
+    let without = run(None);
+    assert_eq!((without.code, bore.count()), (9, 0), "{without:?}");
+    let before = refused.count();
+    run(Some("test-session-token")).ok();
+    assert!(bore.count() >= 2);
+    assert_eq!(refused.count(), before);
+}
+
+/// What `gcloud auth application-default login` leaves behind opens a bucket by way of Google's token
+/// server, which is only behind TLS, where the tests cannot follow.
+#[test]
+fn a_persons_own_google_login_is_used() {
+    let place = Place::bare();
+    let login = r#"{"type":"authorized_user","client_id":"an-id",
+        "client_secret":"test-client-secret","refresh_token":"test-refresh-token"}"#;
+    place.write(".config/gcloud/application_default_credentials.json", login.as_bytes());
+    let proxy = HttpProxy::start(moto().endpoint());
+    let refused = Rule::new(Action::Answer(Reply::new(403))).method("CONNECT");
+    let refused = proxy.add(refused.path("oauth2.googleapis.com"));
+    let mut command = program(&place.path("."));
+    for variable in ["http_proxy", "https_proxy"] {
+        command.env(variable, format!("http://{}", proxy.address()));
+    }
+    command.env("HOME", place.path("."));
+    command.args(["init", "--keys", "keys", "--repository", "gs://bucket", "--retry-for", "1s"]);
+    let said = said(&mut command);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
+    assert!(!said.stderr.contains("test-refresh-token"), "{said:?}");
+    assert!(refused.count() >= 1, "{said:?}");
 }
