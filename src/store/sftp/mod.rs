@@ -14,6 +14,7 @@
 
 mod connect;
 mod create;
+mod directory;
 mod failure;
 mod identity;
 mod known_hosts;
