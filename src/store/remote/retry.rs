@@ -1,6 +1,7 @@
 //! The loop around each attempt: what may pass is tried again, with jitter, not before the server wants
 //! it, and not for ever.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -55,6 +56,7 @@ impl Retry {
     ) -> Result<T, Failure> {
         let mut attempts = 0;
         let mut failing: Option<Stopwatch> = None;
+        let mut waited = Duration::ZERO;
         let (mut pauses, mut seen) = (0, self.successes.load(Ordering::Relaxed));
         loop {
             let outcome = {
@@ -81,14 +83,21 @@ impl Retry {
             pauses = if failure.is_answer || successes == seen { pauses + 1 } else { 1 };
             seen = successes;
             let spent = failing.get_or_insert_with(Stopwatch::start).elapsed();
-            let delay = delay_after(pauses).max(failure.retry_after.unwrap_or_default());
-            if spent + delay > self.current_patience() && attempts >= self.least_attempts() {
-                failure.text =
-                    format!("{} (tried {attempts} times in {} s)", failure.text, spent.as_secs());
+            let named = failure.retry_after.unwrap_or_default();
+            let delay = delay_after(pauses).max(named);
+            let is_enough = attempts >= self.least_attempts()
+                && spent.saturating_add(delay) > self.current_patience();
+            // The least attempts may take longer than the patience, yet not by waiting; and to ask
+            // before the named time is to be refused once more.
+            let is_too_late = !named.is_zero() && waited.saturating_add(named) > self.patience;
+            if is_enough || is_too_late {
+                failure.text = given_up(&failure, attempts, spent);
                 return Err(failure);
             }
             tracing::debug!(attempts, ?delay, transfer_bytes, %failure, "trying again");
-            tokio::time::sleep(delay.min(self.patience)).await;
+            let pause = delay.min(self.patience);
+            tokio::time::sleep(pause).await;
+            waited += pause;
             self.meter.retry(kind);
         }
     }
@@ -111,6 +120,16 @@ impl Retry {
     }
 }
 
+/// The text of a failure that is tried no more.
+fn given_up(failure: &Failure, attempts: u32, spent: Duration) -> String {
+    let mut text = format!("{} (tried {attempts} times in {} s", failure.text, spent.as_secs());
+    if let Some(named) = failure.retry_after {
+        // Never fails: a text takes all.
+        _ = write!(text, "; the server wants to be asked again in {} s", named.as_secs());
+    }
+    text + ")"
+}
+
 /// Doubles with each attempt; half of it is chance, so that many clients do not return together.
 fn delay_after(pauses: u32) -> Duration {
     let doubled = FIRST_DELAY.saturating_mul(1 << pauses.saturating_sub(1).min(20));
@@ -122,7 +141,7 @@ fn delay_after(pauses: u32) -> Duration {
 mod tests {
     use std::sync::atomic::AtomicU32;
 
-    use super::super::Kind;
+    use super::super::{Attempt, Kind};
     use super::*;
     use crate::class::Class;
 
@@ -188,6 +207,41 @@ mod tests {
         };
         retry.run(RequestKind::Get, 0, attempt).await.unwrap();
         assert_eq!(started.elapsed().as_secs(), 40);
+    }
+
+    /// Fails some minutes after each call; returns what is said in the end, the calls, and the seconds.
+    async fn fails(named: Duration, minutes: u32) -> (String, u32, u64) {
+        let (calls, started) = (AtomicU32::new(0), Stopwatch::start());
+        let attempt = || async {
+            calls.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..2 * minutes {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                Attempt::current().moved();
+            }
+            Err::<(), _>(busy(Some(named)))
+        };
+        let failure = retry().run(RequestKind::Get, 0, attempt).await.unwrap_err();
+        (failure.text, calls.load(Ordering::Relaxed), started.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_named_time_beyond_the_patience_is_neither_waited_for_nor_ignored() {
+        for named in [Duration::from_hours(1), Duration::MAX] {
+            let (text, calls, seconds) = fails(named, 0).await;
+            assert_eq!((calls, seconds), (1, 0));
+            let when = format!("wants to be asked again in {} s", named.as_secs());
+            assert!(text.contains(&when), "{text}");
+        }
+        // Within the patience once, but not twice.
+        let (_, calls, seconds) = fails(Duration::from_secs(200), 0).await;
+        assert_eq!((calls, seconds), (2, 200));
+    }
+
+    /// An upload may take longer than the patience.
+    #[tokio::test(start_paused = true)]
+    async fn a_short_time_is_waited_for_however_long_attempts_take() {
+        let (_, calls, _) = fails(Duration::from_secs(2), 10).await;
+        assert_eq!(calls, LEAST_ATTEMPTS);
     }
 
     #[tokio::test]

@@ -45,7 +45,9 @@ impl SftpStore {
         file.hurry();
         unfinished.hurry();
         let path = self.location.path_of(key.as_str());
-        self.publish(&ticket, publishing, file, unfinished, &path).await
+        self.publish(&ticket, publishing, file, unfinished, &path).await?;
+        self.refusals.forget(size_bytes);
+        Ok(())
     }
 
     /// A new file under a name that nobody else uses, in a directory of the repository, which is made
@@ -186,6 +188,10 @@ impl SftpStore {
             Some(Space { is_read_only: true, .. }) => failure::read_only(&self.location),
             Some(space) if space.free_bytes < size_bytes.saturating_add(ROOM_BYTES) => {
                 failure::full(&self.location)
+            }
+            Some(_) if size_bytes > 0 => {
+                let may_pass = !self.refusals.add(size_bytes);
+                failure::refused_write(&failure.text, &self.location, may_pass)
             }
             _ => failure,
         }

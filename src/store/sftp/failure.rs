@@ -65,6 +65,18 @@ pub(super) fn full(location: &Location) -> Failure {
     Failure::answer(Kind::Place, Class::Full, text)
 }
 
+/// A write that failed without a reason though the disk has room: OpenSSH has one word for a quota that is
+/// used up, a disk that fails and a file that may not grow.
+pub(super) fn refused_write(text: &str, location: &Location, may_pass: bool) -> Failure {
+    let text = format!(
+        "{text}, though its disk has room; the quota of {} may be used up (free some, or raise it) or \
+         the disk be failing (see the log of that server)",
+        location.user
+    );
+    let class = if may_pass { Class::Transient } else { Class::Full };
+    Failure::answer(Kind::Object, class, text)
+}
+
 /// A file system that takes nothing.
 pub(super) fn read_only(location: &Location) -> Failure {
     let text = format!(

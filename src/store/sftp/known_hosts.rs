@@ -117,15 +117,21 @@ impl KnownHosts {
             Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
         ];
         let is_known = |algorithm: &Algorithm| {
-            self.lines.iter().filter(|line| !line.is_revoked).any(|line| {
-                match (line.key.algorithm(), algorithm) {
-                    (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
-                    (known, algorithm) => known == *algorithm,
-                }
+            self.valid().any(|line| match (line.key.algorithm(), algorithm) {
+                (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
+                (known, algorithm) => known == *algorithm,
             })
         };
         algorithms.sort_by_key(|algorithm| !is_known(algorithm));
         algorithms
+    }
+
+    /// The lines that say by which keys the server is known. Those that name its host without the port
+    /// count only where none names the port: else another server of that host could pass for this one.
+    fn valid(&self) -> impl Iterator<Item = &Line> {
+        let lines = self.lines.iter().filter(|line| !line.is_revoked);
+        let has_port = lines.clone().any(|line| !line.lacks_port);
+        lines.filter(move |line| !(has_port && line.lacks_port))
     }
 
     /// Whether the server may be trusted that showed `key`.
@@ -146,12 +152,11 @@ impl KnownHosts {
                 ),
             ));
         }
-        let mut valid = self.lines.iter().filter(|line| !line.is_revoked);
-        if valid.clone().any(|line| is_same(&line)) {
+        if self.valid().any(|line| is_same(&line)) {
             return Ok(());
         }
         let is_other = |line: &&Line| !line.lacks_port && line.key.algorithm() == key.algorithm();
-        match valid.find(is_other) {
+        match self.valid().find(is_other) {
             Some(line) => Err(self.changed(key, line)),
             None => Err(self.unknown(key)),
         }
@@ -182,7 +187,7 @@ impl KnownHosts {
             describe(key),
             self.line_for(key)
         );
-        if let Some(line) = self.lines.iter().find(|line| !line.is_revoked) {
+        if let Some(line) = self.valid().find(|line| line.key.algorithm() != key.algorithm()) {
             // Never fails: a text takes all.
             _ = write!(text, " ({} has only a key of another kind)", line.place());
         }
@@ -367,6 +372,42 @@ mod tests {
         let text = format!("nas.example {ED25519}\n@revoked * {ED25519}");
         let failure = known(22, &text).check(&key(ED25519)).unwrap_err();
         assert!(failure.text.contains("revokes"), "{failure}");
+    }
+
+    #[test]
+    fn a_line_with_the_port_overrides_one_without() {
+        let (with, without) = ("[nas.example]:2222", "nas.example");
+        let hidden = format!("|1|s3X2Yf5YpqK0c6XVBjXjHGg6bXA=|{}", hashed(with));
+        for pinned in [with, &hidden, "[*]:2222", "*"] {
+            for text in [
+                format!("{pinned} {OTHER}\n{without} {ED25519}"),
+                format!("{without} {ED25519}\n{pinned} {OTHER}"),
+            ] {
+                let failure = known(2222, &text).check(&key(ED25519)).unwrap_err();
+                assert_eq!(failure.class, Class::Denied, "{text}: {failure}");
+                assert!(failure.text.contains("changed"), "{failure}");
+                known(2222, &text).check(&key(OTHER)).unwrap();
+            }
+        }
+        // What is pinned by a key of another kind is no more known by the plain name.
+        let text = format!("{with} {RSA}\n{without} {ED25519}");
+        let known_by_rsa = known(2222, &text);
+        let failure = known_by_rsa.check(&key(ED25519)).unwrap_err();
+        assert!(failure.text.contains("line 1 has only a key of another kind"), "{failure}");
+        assert_eq!(known_by_rsa.preferred()[0].to_string(), "rsa-sha2-512");
+        // These say by no key that the server is known.
+        for other in ["@revoked", "@cert-authority"] {
+            let text = format!("{other} {with} {OTHER}\n{without} {ED25519}");
+            known(2222, &text).check(&key(ED25519)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_plain_line_with_another_key_is_not_said_to_be_of_another_kind() {
+        let failure = known(2222, &format!("nas.example {OTHER}")).check(&key(ED25519));
+        let failure = failure.unwrap_err();
+        assert_eq!(failure.class, Class::Config);
+        assert!(!failure.text.contains("another kind"), "{failure}");
     }
 
     #[test]

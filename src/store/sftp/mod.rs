@@ -14,6 +14,7 @@
 
 mod connect;
 mod create;
+mod directory;
 mod failure;
 mod identity;
 mod known_hosts;
@@ -23,9 +24,12 @@ mod open_file;
 mod pool;
 mod publish;
 mod read;
+mod refusals;
 mod server;
 mod session;
 mod table;
+#[cfg(test)]
+mod tests;
 mod url;
 mod walk;
 pub mod wire;
@@ -40,6 +44,7 @@ use tokio::sync::OnceCell;
 use self::open_file::Orphans;
 use self::pool::{Pool, Ticket};
 use self::publish::Publishing;
+use self::refusals::Refusals;
 use self::session::{Lane, attributes};
 use self::table::Trouble;
 use self::url::Location;
@@ -47,7 +52,7 @@ use self::walk::Walk;
 use self::wire::{Request, status};
 use super::count::Meter;
 use super::remote::{Failure, Found, Kind, Pace, Pages, Remote, RemoteStore, Wanted};
-use super::settings::Settings;
+use super::settings::{Limits, Settings};
 use super::{Error, Key, Object, Store};
 
 /// Connections at a time, unless said otherwise.
@@ -67,6 +72,7 @@ struct SftpStore {
     download_piece_bytes: u32,
     publishing: OnceCell<Publishing>,
     orphans: Orphans,
+    refusals: Refusals,
 }
 
 /// The store that an `sftp://` URL names. Contacts nobody.
@@ -75,21 +81,14 @@ pub(super) fn open(
     settings: &Settings,
     meter: &Arc<Meter>,
 ) -> Result<Arc<dyn Store>, Error> {
-    let location = Arc::new(Location::parse(url, settings)?);
+    let store = SftpStore::new(url, settings)?;
     let limits = &settings.limits;
-    let connections = limits.connections.map_or(CONNECTIONS, Into::into);
-    let store = SftpStore {
-        pool: Pool::new(Arc::clone(&location), settings.clone(), connections),
-        location,
-        upload: Pace::new(limits.upload_bytes_per_second),
-        download: Pace::new(limits.download_bytes_per_second),
-        upload_piece_bytes: piece_bytes(limits.upload_bytes_per_second),
-        download_piece_bytes: piece_bytes(limits.download_bytes_per_second),
-        publishing: OnceCell::new(),
-        orphans: Orphans::default(),
-    };
-    let operations = connections.saturating_mul(OPERATIONS);
+    let operations = connections(limits).saturating_mul(OPERATIONS);
     Ok(Arc::new(RemoteStore::new(store, limits, operations, Arc::clone(meter))))
+}
+
+fn connections(limits: &Limits) -> usize {
+    limits.connections.map_or(CONNECTIONS, Into::into)
 }
 
 /// What passes at once under a limit: so little that it flows evenly.
@@ -98,6 +97,22 @@ fn piece_bytes(bytes_per_second: Option<NonZeroU64>) -> u32 {
 }
 
 impl SftpStore {
+    fn new(url: &str, settings: &Settings) -> Result<Self, Error> {
+        let location = Arc::new(Location::parse(url, settings)?);
+        let limits = &settings.limits;
+        Ok(Self {
+            pool: Pool::new(Arc::clone(&location), settings.clone(), connections(limits)),
+            location,
+            upload: Pace::new(limits.upload_bytes_per_second),
+            download: Pace::new(limits.download_bytes_per_second),
+            upload_piece_bytes: piece_bytes(limits.upload_bytes_per_second),
+            download_piece_bytes: piece_bytes(limits.download_bytes_per_second),
+            publishing: OnceCell::new(),
+            orphans: Orphans::default(),
+            refusals: Refusals::new(limits.retry_for),
+        })
+    }
+
     /// What a failed request for `path` means.
     fn failed(&self, trouble: &Trouble, path: &str) -> Failure {
         failure::of(trouble, &self.location, path)

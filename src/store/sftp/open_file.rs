@@ -47,7 +47,7 @@ impl Drop for OpenFile {
     }
 }
 
-/// Paths of unfinished files whose session ended, for another to remove.
+/// Paths of unfinished files whose session ended before it had removed them, for another to remove.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Orphans(Arc<Mutex<Vec<String>>>);
 
@@ -56,17 +56,31 @@ impl Orphans {
     pub(super) fn remove(&self, session: &Session) {
         let paths = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for path in paths {
-            session.tell(Lane::Fast, Request::Remove(&path));
+            session.clean_up(Lane::Fast, self.orphan(path));
         }
     }
 
-    fn add(&self, path: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    fn orphan(&self, path: String) -> Orphan {
+        Orphan { orphans: self.clone(), path }
     }
 }
 
-/// A file under its unfinished name. Removed when dropped, or by the next session; listings ignore what
-/// is left when this process ends before that.
+/// A file whose removal nobody waits for.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    orphans: Orphans,
+    pub(super) path: String,
+}
+
+impl Orphan {
+    /// No answer came, so that the next session is to remove it.
+    pub(super) fn keep(self) {
+        self.orphans.0.lock().unwrap_or_else(PoisonError::into_inner).push(self.path);
+    }
+}
+
+/// A file under its unfinished name. Removed when dropped, or by the next session where this one ends
+/// without an answer; listings ignore what is left when this process ends before that.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     session: Arc<Session>,
@@ -86,18 +100,17 @@ impl Unfinished {
     pub(super) fn hurry(&mut self) {
         self.lane = Lane::Fast;
     }
+
+    /// Has it removed now, behind whatever may still be on its way into the file.
+    pub(super) fn remove(&mut self) {
+        if !std::mem::replace(&mut self.is_gone, true) {
+            self.session.clean_up(self.lane, self.orphans.orphan(self.path.clone()));
+        }
+    }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if self.is_gone {
-            return;
-        }
-        if self.session.table().ended().is_some() {
-            self.orphans.add(std::mem::take(&mut self.path));
-        } else {
-            // Behind whatever may still be on its way into the file.
-            self.session.tell(self.lane, Request::Remove(&self.path));
-        }
+        self.remove();
     }
 }

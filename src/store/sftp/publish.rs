@@ -31,15 +31,14 @@ impl SftpStore {
         let linked = can_link.then(|| ask(Request::Link(&from.path, &to.path)));
         let renamed = ask(Request::Rename(&from.path, &to.path));
         let removed = ask(Request::Remove(&to.path));
-        from.is_gone = true;
-        to.is_gone = true;
-        ticket.tell(Lane::Bulk, Request::Remove(&from.path));
+        from.remove();
         let link_refuses = match linked {
             Some(linked) => is_refusal(self.code_of(linked, &to.path).await?),
             None => false,
         };
         let rename_refuses = is_refusal(self.code_of(renamed, &to.path).await?);
         let removes = self.code_of(removed, &to.path).await? == status::OK;
+        to.is_gone = true;
         // Where nothing may be removed, each link would leave its first name behind.
         let links = link_refuses && (removes || !rename_refuses);
         tracing::debug!(links, rename_refuses, "how this server publishes");
@@ -86,39 +85,27 @@ impl SftpStore {
         // Behind these, so that the end of this process leaves nothing unfinished.
         drop(file);
         if links {
-            unfinished.is_gone = true;
-            ticket.tell(Lane::Fast, Request::Remove(&unfinished.path));
+            unfinished.remove();
         }
         if let Err(trouble) = done(published).await {
-            unfinished.is_gone &= !matches!(trouble, Trouble::Lost(_));
             if matches!(trouble, Trouble::Status(..)) && self.is_there(ticket, path).await? {
                 return Err(taken());
             }
-            return Err(self.not_published(ticket, publishing, &trouble, path).await);
+            let failure = self.explain(ticket, &trouble, path, 0).await;
+            let is_told = matches!(trouble, Trouble::Status(..));
+            if links && is_told && failure.kind != Kind::Place {
+                // Some file systems know no links. The next attempt renames, and so do those of all
+                // others that have tried to link meanwhile.
+                publishing.links.store(false, Ordering::Relaxed);
+                return Err(Failure::answer(Kind::Object, Class::Transient, failure.text));
+            }
+            return Err(failure);
         }
         unfinished.is_gone = true;
         if let Some(synced) = synced {
             done(synced).await.map_err(|trouble| self.failed(&trouble, path))?;
         }
         Ok(())
-    }
-
-    /// What to make of it that a name could not be given though it is free.
-    async fn not_published(
-        &self,
-        ticket: &Ticket,
-        publishing: &Publishing,
-        trouble: &Trouble,
-        path: &str,
-    ) -> Failure {
-        let failure = self.explain(ticket, trouble, path, 0).await;
-        let is_told = matches!(trouble, Trouble::Status(..));
-        let concerns_place = failure.kind == Kind::Place;
-        if is_told && !concerns_place && publishing.links.swap(false, Ordering::Relaxed) {
-            // Some file systems know no links. The next attempt renames.
-            return Failure::answer(Kind::Object, Class::Transient, failure.text);
-        }
-        failure
     }
 
     async fn is_there(&self, ticket: &Ticket, path: &str) -> Result<bool, Failure> {

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::listener::Listener;
+use super::open_file::Orphan;
 use super::server::{Server, has_limits};
 use super::table::{Piece, Table, Trouble};
 use super::wire::{Attributes, Name, Reply, Request, hello, status};
@@ -127,6 +128,14 @@ impl Session {
     pub(super) fn tell(&self, lane: Lane, request: Request<'_>) {
         let id = self.table.expect_nothing();
         self.send(lane, vec![request.encode(id)]);
+    }
+
+    /// Has a file removed that nobody needs; where the session ends before that was answered, the next
+    /// one removes it.
+    pub(super) fn clean_up(&self, lane: Lane, orphan: Orphan) {
+        let path = orphan.path.clone();
+        let id = self.table.expect_removal(orphan);
+        self.send(lane, vec![Request::Remove(&path).encode(id)]);
     }
 
     /// Sends bytes to be written; `parts` together are `length` bytes.

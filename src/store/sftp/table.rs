@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, oneshot};
 
+use super::open_file::Orphan;
 use super::wire::{Malformed, Receiver, Reply};
 use crate::store::remote::Attempt;
 use crate::world::Stopwatch;
@@ -45,6 +46,8 @@ enum Waiting {
     Reply(Sender<Result<Reply, Trouble>>),
     /// For up to so many bytes, which go into this buffer.
     Piece(BytesMut, usize, Sender<Piece>),
+    /// Nobody, but this file is removed only once it comes.
+    Removal(Orphan),
     /// Nobody: whatever it is, it is as good as any other.
     Nobody,
 }
@@ -132,6 +135,11 @@ impl Table {
     /// The number of a request whose answer nobody waits for.
     pub(super) fn expect_nothing(&self) -> u32 {
         self.insert(None, Waiting::Nobody)
+    }
+
+    /// The same for the removal of a file; another session is to remove it if no answer comes.
+    pub(super) fn expect_removal(&self, orphan: Orphan) -> u32 {
+        self.insert(None, Waiting::Removal(orphan))
     }
 
     fn insert(&self, id: Option<u32>, waiting: Waiting) -> u32 {
@@ -230,6 +238,7 @@ impl Waiting {
                 let trouble = Some(Trouble::Lost(reason.to_owned()));
                 drop(sender.send(Piece { buffer, trouble }));
             }
+            Self::Removal(orphan) => orphan.keep(),
             Self::Nobody => {}
         }
     }
@@ -255,7 +264,8 @@ impl Receiver for &Table {
         let waiting = self.lock().waiting.remove(&id);
         match waiting {
             None => return Err(Malformed("it answers what nobody asked")),
-            Some(Waiting::Nobody) => {}
+            // Where it could not be removed, trying once more helps nothing.
+            Some(Waiting::Removal(_) | Waiting::Nobody) => {}
             Some(Waiting::Piece(buffer, _, sender)) => {
                 let trouble = match reply {
                     Reply::Status(code, text) => Trouble::Status(code, text),

@@ -4,17 +4,18 @@
 //! Keys are ordered by their bytes, and `/` sorts after `-` and `.`: so a directory is sorted as its name
 //! with a slash behind it, which is how its keys go on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::SftpStore;
-use super::open_file::OpenFile;
+use super::directory::{Entry, Kind, Rows, read_names};
 use super::pool::Ticket;
-use super::session::{Answer, Lane, attributes, handle, names};
+use super::session::{Lane, attributes};
 use super::table::Trouble;
-use super::wire::{Attributes, Name, Request, status};
+use super::wire::{Request, status};
 use crate::class::Class;
 use crate::store::remote::{self, Failure, Pages};
 use crate::store::{Key, Object, is_component};
@@ -23,17 +24,8 @@ use crate::store::{Key, Object, is_component};
 const PAGE: usize = 1_000;
 /// Directories read at a time.
 const AHEAD_DIRECTORIES: usize = 32;
-/// Requests for names of one directory under way: OpenSSH answers each with a hundred.
-const AHEAD_NAMES: usize = 4;
-/// A directory with more names is none of ours.
-const MOST_NAMES: usize = 1_000_000;
-
-/// A file, or a directory, whose name ends with a slash; both named from the repository on.
-#[derive(Debug)]
-struct Entry {
-    name: String,
-    size_bytes: u64,
-}
+/// More names than are ever held of a repository: sessions of many years, all in one directory.
+const MOST_NAMES: usize = 4_000_000;
 
 /// A walk that has come to some place; asked again, after a failure too, it goes on from there.
 #[derive(Debug)]
@@ -43,7 +35,7 @@ pub(super) struct Walk<'a> {
     /// For each directory from the root to where we are, what remains of it, the next one last.
     remaining: Vec<Vec<Entry>>,
     /// Directories that were read ahead.
-    ahead: HashMap<String, Vec<Entry>>,
+    ahead: HashMap<Box<str>, Vec<Entry>>,
     /// What was found for the next page.
     page: Vec<Object>,
     has_begun: bool,
@@ -82,8 +74,8 @@ impl<'a> Walk<'a> {
                 self.remaining.pop();
                 continue;
             };
-            if next.name.ends_with('/') {
-                if let Some(read) = self.ahead.remove(&next.name) {
+            if next.is_directory() {
+                if let Some(read) = self.ahead.remove(&*next.name) {
                     entries.pop();
                     self.remaining.push(read);
                 } else {
@@ -102,7 +94,7 @@ impl<'a> Walk<'a> {
         if !directory.split_terminator('/').all(is_component) {
             return Ok(());
         }
-        let entries = match self.read_directory(ticket, directory).await? {
+        let entries = match self.read_directory(ticket, directory, &self.room()).await? {
             Some(entries) => entries,
             // No such directory, or not even the repository's.
             None => match self.store.missing(ticket, directory).await {
@@ -118,13 +110,13 @@ impl<'a> Walk<'a> {
     async fn read_ahead(&mut self, ticket: &Ticket, most: usize) -> Result<(), Failure> {
         let entries = self.remaining.iter().rev().flat_map(|entries| entries.iter().rev());
         let next = entries
-            .filter(|entry| entry.name.ends_with('/') && !self.ahead.contains_key(&entry.name))
+            .filter(|entry| entry.is_directory() && !self.ahead.contains_key(&entry.name))
             .map(|entry| entry.name.clone())
             .take(most);
-        let walk = &*self;
+        let (walk, room) = (&*self, &self.room());
         let reading = stream::iter(next.collect::<Vec<_>>()).map(|name| async move {
             // One that has gone since its name was read is empty.
-            let entries = walk.read_directory(ticket, &name).await?.unwrap_or_default();
+            let entries = walk.read_directory(ticket, &name, room).await?.unwrap_or_default();
             Ok::<_, Failure>((name, entries))
         });
         let read: Vec<_> = reading.buffer_unordered(most).try_collect().await?;
@@ -132,44 +124,40 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What is in a directory, the first one last; none if there is no such directory.
+    /// What is in a directory, the first one last; none if there is no such directory. Takes from
+    /// `room`, the number of names for which there is still room.
     async fn read_directory(
         &self,
         ticket: &Ticket,
         directory: &str,
+        room: &AtomicUsize,
     ) -> Result<Option<Vec<Entry>>, Failure> {
         let path = self.store.location.path_of(directory);
-        let found = match read_names(ticket, &path).await {
-            Ok(found) => found,
+        let mut rows = Rows::new(directory, &self.prefix, room);
+        match read_names(ticket, &path, &mut rows).await {
+            Ok(()) => {}
             Err(Trouble::Status(status::NO_SUCH_FILE | status::NO_SUCH_PATH, _)) => {
                 return Ok(None);
             }
             Err(trouble) => return Err(self.store.failed(&trouble, &path)),
-        };
-        if found.len() > MOST_NAMES {
-            let text = format!("{path} has more than {MOST_NAMES} names; it is no repository's");
+        }
+        if rows.are_too_many {
+            let text = format!(
+                "{path} and what is listed with it have more than {MOST_NAMES} names, which no \
+                 repository has; check the path"
+            );
             return Err(Failure::place(Class::Config, text));
         }
-        let mut entries = Vec::with_capacity(found.len());
-        let mut unclear = Vec::new();
-        for Name { name, attributes } in found {
-            // What cannot be part of a key is not ours: `lost+found`, an unfinished file.
-            let Some(name) = std::str::from_utf8(&name).ok().filter(|name| is_component(name))
-            else {
-                continue;
-            };
-            let name = format!("{directory}{name}");
-            if !name.starts_with(&self.prefix) {
-                continue;
-            }
-            match kind_of(attributes) {
-                Kind::Unclear => unclear.push(name),
-                kind => entries.extend(entry(&name, &kind)),
-            }
-        }
+        let Rows { mut entries, unclear, .. } = rows;
         entries.extend(self.look_at(ticket, unclear).await?);
         entries.sort_unstable_by(|left, right| right.name.cmp(&left.name));
         Ok(Some(entries))
+    }
+
+    /// For how many more names there is room.
+    fn room(&self) -> AtomicUsize {
+        let held: usize = self.remaining.iter().chain(self.ahead.values()).map(Vec::len).sum();
+        MOST_NAMES.saturating_sub(held).into()
     }
 
     /// Asks for what a listing did not tell: where links lead, and all of some servers' files.
@@ -177,7 +165,7 @@ impl<'a> Walk<'a> {
         let looking = stream::iter(names).map(|name| async move {
             let path = self.store.location.path_of(&name);
             match attributes(ticket.submit(Lane::Fast, Request::Stat(&path))).await {
-                Ok(found) => Ok(entry(&name, &kind_of(found))),
+                Ok(found) => Ok(Entry::new(&[&name], &Kind::of(found))),
                 Err(Trouble::Status(status::NO_SUCH_FILE | status::NO_SUCH_PATH, _)) => Ok(None),
                 Err(trouble) => Err(self.store.failed(&trouble, &path)),
             }
@@ -194,54 +182,4 @@ impl Pages for Walk<'_> {
         let page = std::mem::take(&mut self.page);
         Ok((!page.is_empty()).then_some(page))
     }
-}
-
-/// What a name stands for.
-enum Kind {
-    File(u64),
-    Directory,
-    /// Neither.
-    Other,
-    /// That is not known before one asks.
-    Unclear,
-}
-
-fn kind_of(attributes: Attributes) -> Kind {
-    match (attributes.is_directory(), attributes.is_file(), attributes.size_bytes) {
-        (Some(true), ..) => Kind::Directory,
-        (_, Some(true), Some(size_bytes)) => Kind::File(size_bytes),
-        (Some(false), Some(false), _) if attributes.is_link() == Some(false) => Kind::Other,
-        _ => Kind::Unclear,
-    }
-}
-
-/// The entry of a file or directory.
-fn entry(name: &str, kind: &Kind) -> Option<Entry> {
-    match kind {
-        Kind::File(size_bytes) => Some(Entry { name: name.to_owned(), size_bytes: *size_bytes }),
-        Kind::Directory => Some(Entry { name: format!("{name}/"), size_bytes: 0 }),
-        Kind::Other | Kind::Unclear => None,
-    }
-}
-
-/// All names in a directory.
-async fn read_names(ticket: &Ticket, path: &str) -> Result<Vec<Name>, Trouble> {
-    let handle = handle(ticket.submit(Lane::Fast, Request::OpenDirectory(path))).await?;
-    let directory = OpenFile::new(ticket.shared(), Lane::Fast, handle);
-    let ask = || ticket.submit(Lane::Fast, Request::ReadDirectory(directory.handle()));
-    let mut under_way: VecDeque<Answer> = (0..AHEAD_NAMES).map(|_| ask()).collect();
-    let mut found = Vec::new();
-    while let Some(oldest) = under_way.pop_front() {
-        match names(oldest).await? {
-            Some(next) => {
-                found.extend(next);
-                if found.len() > MOST_NAMES {
-                    break;
-                }
-                under_way.push_back(ask());
-            }
-            None => break,
-        }
-    }
-    Ok(found)
 }
