@@ -48,11 +48,13 @@ fn open_with(url: &str, settings: &Settings, meter: &Arc<Meter>) -> Result<Arc<d
         Some((user, _)) => (user, format!("{scheme}://{}", &rest[user.len() + 1..])),
         None => ("", url.to_owned()),
     };
-    if user.contains(':') {
+    // A slash in a password makes its beginning look like a port.
+    let is_cut = user.is_empty() && authority.contains(':') && rest.contains('@');
+    if user.contains(':') || is_cut {
         return Err(wrong(
             &place,
             "there is a password in this URL, where process lists and logs show it; give \
-             credentials in the environment or a file instead",
+             credentials in the environment or a file instead (an @ in a path is written %40)",
         ));
     }
     match scheme.to_ascii_lowercase().as_str() {
@@ -86,6 +88,23 @@ fn open_file_url(url: &str, authority: &str, rest: &str) -> Result<Arc<dyn Store
     Ok(Arc::new(LocalStore::new(PathBuf::from(path))))
 }
 
+/// A URL for people who mistyped it: without what may be a secret in it. That is what follows a `?`, such as a
+/// signature, and a key or a password before an `@`, which a slash in them puts behind what looks like a host.
+fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    if rest.find(':').is_some_and(|colon| rest[colon..].contains('@')) {
+        return format!("{scheme}://…");
+    }
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    // Only there is it the name of a user.
+    let user_bytes = match authority.rfind('@') {
+        Some(at) if !scheme.eq_ignore_ascii_case("sftp") => at + 1,
+        _ => 0,
+    };
+    format!("{scheme}://{}", &rest[user_bytes..])
+}
+
 /// Replaces `%20` and the like.
 pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut parts = text.split('%');
@@ -98,8 +117,9 @@ pub(super) fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
+/// A place that cannot be used as it was written. Leaves out of `place` what may be a secret.
 pub(super) fn wrong(place: &str, reason: &str) -> Error {
-    Error::Place { place: place.to_owned(), reason: reason.to_owned(), class: Class::Config }
+    Error::Place { place: without_secrets(place), reason: reason.to_owned(), class: Class::Config }
 }
 
 #[cfg(test)]
@@ -136,11 +156,38 @@ mod tests {
     }
 
     #[test]
+    fn repeats_what_is_no_secret() {
+        for url in [
+            "s3://bucket/a:b/c",
+            "s3://bucket/a@b",
+            "sftp://me@host:22/a%2",
+            "sftp://me@[::1]/a",
+            "file:///srv/100%",
+            "/srv/a:b@c?d",
+        ] {
+            assert_eq!(without_secrets(url), url);
+        }
+        assert_eq!(without_secrets("https://host/c?sig=x"), "https://host/c");
+        assert_eq!(without_secrets("s3://id@bucket/a@b"), "s3://bucket/a@b");
+    }
+
+    #[test]
     fn never_repeats_a_secret() {
         for url in [
             "s3://key:hunter2@bucket/prefix",
             "sftp://user:hunter2@host/path",
             "rest:https://user:hunter2@host/",
+            "https://mine.blob.core.windows.net/c?sv=1&sig=hunter2",
+            "https://hunter2@host/x",
+            "az://container/prefix?sv=1&sig=hunter2",
+            "gs://bucket#hunter2",
+            "s3://KEY:abc/hunter2@bucket/x",
+            "s3://KEY:hunter2/def@bucket/x",
+            "sftp://user:pa/hunter2@host/path",
+            "sftp://user:hunter2/pa@host/path",
+            "sftp://user:22/hunter2@host/path",
+            "sftp://user:hunter2?@host/path",
+            "sftp://user@host/path?hunter2",
         ] {
             let text = open(url, &Settings::default()).unwrap_err().to_string();
             assert!(!text.contains("hunter2"), "{text}");

@@ -67,6 +67,10 @@ fn no_command_prints_logs_or_writes_one() {
         (sshd.url("/./secrets"), wrapped.clone()),
         (sshd.url("/./secrets"), wrong(wrapped, "BACKSTAY_SSH_PASSPHRASE", "hunter2")),
         ("s3://key:hunter2@bucket/x".to_owned(), seaweed().environment()),
+        ("s3://key:abc/hunter2@bucket/x".to_owned(), seaweed().environment()),
+        ("az://container/x?sv=1&sig=hunter2".to_owned(), azurite().environment()),
+        ("https://mine.blob.core.windows.net/c?sig=hunter2".to_owned(), azurite().environment()),
+        ("sftp://user:pa/hunter2@host/x".to_owned(), sshd.environment()),
     ];
     for (number, (url, environment)) in places.into_iter().enumerate() {
         let place = Place::bare();

@@ -7,6 +7,7 @@ mod fault;
 mod identities;
 mod local;
 mod lost_answer;
+mod odd;
 mod rough;
 mod sftp;
 mod slow;

@@ -1,10 +1,15 @@
 //! What an operator is told about a request that failed: the cause in one line, and the remedy, with the
 //! names of the variables that the store at hand takes.
 
+use jiff::SignedDuration;
+
 use super::answer::Answer;
 use super::location::{Dialect, Location};
 use crate::class::Class;
 use crate::store::remote::{Failure, Kind};
+
+/// Beyond this, two clocks are not only read at two times.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// The server's words, where there is no remedy to add.
 pub(super) fn plain(said: &Answer) -> String {
@@ -102,6 +107,63 @@ fn skewed(location: &Location) -> String {
     )
 }
 
+/// A measured difference of clocks that no credential outlives: those that are signed here bear the time.
+fn measured_skew(said: &Answer) -> Option<String> {
+    let minutes = said.clock_ahead.as_mins();
+    let direction = if minutes > 0 { "ahead of" } else { "behind" };
+    (said.clock_ahead.abs() > SKEW).then(|| {
+        format!(
+            "this machine's clock is {} minutes {direction} that of {}; set this machine's clock",
+            minutes.abs(),
+            said.host
+        )
+    })
+}
+
+/// Who asks is not known: the clock is wrong, or the credential.
+pub(super) fn unauthorized(said: &Answer, location: &Location) -> (Class, String) {
+    if let Some(text) = measured_skew(said) {
+        return (Class::Config, text);
+    }
+    let text = format!(
+        "{} does not accept the credential ({}); check {}",
+        location.endpoint,
+        plain(said),
+        match location.dialect {
+            Dialect::S3 => "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+            Dialect::Gcs => {
+                "that the key in GOOGLE_APPLICATION_CREDENTIALS, or the service account that the Pod \
+                 runs as, is still valid"
+            }
+            Dialect::Azure => {
+                "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or the identity's role on the \
+                 container"
+            }
+        }
+    );
+    (Class::Denied, text)
+}
+
+/// What answers is no store.
+pub(super) fn no_store(said: &Answer, location: &Location) -> String {
+    format!(
+        "{} answers {}, but not as a store does; check host, port and http or https in {}, and what \
+         stands between",
+        location.endpoint,
+        plain(said),
+        match location.dialect {
+            Dialect::S3 => "AWS_ENDPOINT_URL",
+            Dialect::Gcs => "STORAGE_EMULATOR_HOST or gcs_base_url",
+            Dialect::Azure => "AZURE_STORAGE_ENDPOINT",
+        }
+    )
+}
+
+/// A listing that cannot be read for a key on it.
+pub(super) fn odd_key(error: &object_store::path::Error) -> String {
+    format!("the bucket has an object that no listing can show ({error}); delete that object")
+}
+
 pub(super) fn wrong_region(said: &Answer, location: &Location) -> String {
     let Location { bucket, dialect, endpoint, .. } = location;
     match (dialect, &said.region) {
@@ -145,6 +207,12 @@ pub(super) fn denied(said: &Answer, location: &Location) -> String {
 
 /// Who gives credentials gave none.
 pub(super) fn no_credential(said: &Answer, location: &Location) -> Failure {
+    // What was signed here is refused with one of these where the time in it is wrong.
+    if (said.status == 401 || said.code == "invalid_grant")
+        && let Some(text) = measured_skew(said)
+    {
+        return Failure::answer(Kind::Place, Class::Config, text);
+    }
     let class = match said.status {
         408 | 429 | 500..=599 => Class::Transient,
         _ => Class::Denied,

@@ -5,19 +5,50 @@ use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::Method;
 use http::response::Parts;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use object_store::client::{HttpError, HttpErrorKind, HttpResponseBody};
 
-/// No server says more when it refuses.
+/// No store says more when it refuses. What a web server adds is not read.
 const TEXT_LIMIT_BYTES: usize = 64 << 10;
+
+/// What a request was for, as far as its answer is to be understood by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Whether an object is there; a refusal has no body, and so no code.
+    Head,
+    /// To read or to delete an object.
+    Object,
+    /// A page of a listing.
+    Page,
+    /// Whatever a missing object is no answer to.
+    #[default]
+    Other,
+}
+
+impl Asked {
+    pub(super) fn of(method: &Method, query: Option<&str>) -> Self {
+        let mut pairs = query.unwrap_or_default().split('&');
+        match *method {
+            Method::HEAD => Self::Head,
+            Method::GET if pairs.any(|pair| pair == "list-type=2" || pair == "comp=list") => {
+                Self::Page
+            }
+            Method::GET | Method::DELETE => Self::Object,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// A refusal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     /// Whose: the store's, or that of who gives credentials.
     pub(super) host: String,
+    pub(super) asked: Asked,
     pub(super) status: u16,
     /// The server's word for it, such as `NoSuchBucket`; else empty.
     pub(super) code: String,
@@ -26,6 +57,8 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// Where the bucket is, if the server says so.
     pub(super) region: Option<String>,
+    /// How far this machine's clock is ahead of the server's, to the second.
+    pub(super) clock_ahead: SignedDuration,
 }
 
 /// The last refusal of an attempt.
@@ -48,14 +81,16 @@ pub(super) async fn noting<T>(
 }
 
 impl Answer {
-    pub(super) fn of(host: String, head: &Parts, text: &str) -> Self {
+    pub(super) fn of(host: String, asked: Asked, head: &Parts, text: &str, now: Timestamp) -> Self {
         let header = |name: &str| head.headers.get(name)?.to_str().ok();
         let code =
             tag(text, "Code").or_else(|| header("x-ms-error-code")).or_else(|| json(text, "error"));
         let message = tag(text, "Message").or_else(|| json(text, "error_description"));
         let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let date = header("date").and_then(|text| rfc2822::parse(text).ok());
         Self {
             host,
+            asked,
             status: head.status.as_u16(),
             code: code.unwrap_or_default().to_owned(),
             message: one_line(message.unwrap_or_default()),
@@ -63,6 +98,8 @@ impl Answer {
             region: header("x-amz-bucket-region")
                 .or_else(|| tag(text, "Region"))
                 .map(str::to_owned),
+            clock_ahead: date
+                .map_or(SignedDuration::ZERO, |date| now.duration_since(date.timestamp())),
         }
     }
 
@@ -98,18 +135,46 @@ fn pause(text: &str, date: Option<&str>) -> Option<Duration> {
     Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }
 
-/// The body of a refusal.
-pub(super) async fn text_of(body: HttpResponseBody) -> Result<String, HttpError> {
-    let limited = Limited::new(body, TEXT_LIMIT_BYTES).collect().await;
-    let bytes =
-        limited.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, Boxed(error)))?;
-    Ok(String::from_utf8_lossy(&bytes.to_bytes()).into_owned())
+/// The body of a refusal, as far as it came.
+pub(super) struct Text {
+    pub(super) text: String,
+    /// Why there is no more.
+    broken: Option<HttpError>,
 }
 
-/// Gives a boxed error a type.
+impl Text {
+    /// Refuses half an answer: without its code, what passes cannot be told from what does not.
+    pub(super) fn check(&self, said: &Answer) -> Result<(), HttpError> {
+        match &self.broken {
+            Some(error) if said.code.is_empty() => {
+                let broken = BrokenOff { status: said.status, cause: error.to_string() };
+                Err(HttpError::new(error.kind(), broken))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Boxed(Box<dyn StdError + Send + Sync>);
+#[error("an answer of status {status} broke off: {cause}")]
+struct BrokenOff {
+    status: u16,
+    cause: String,
+}
+
+/// Reads the body of a refusal.
+pub(super) async fn text_of(mut body: HttpResponseBody) -> Text {
+    let (mut bytes, mut broken) = (Vec::new(), None);
+    while bytes.len() < TEXT_LIMIT_BYTES && broken.is_none() {
+        match body.frame().await {
+            None => break,
+            Some(Ok(frame)) => bytes.extend(frame.into_data().unwrap_or_default()),
+            Some(Err(error)) => broken = Some(error),
+        }
+    }
+    bytes.truncate(TEXT_LIMIT_BYTES);
+    Text { text: String::from_utf8_lossy(&bytes).into_owned(), broken }
+}
 
 /// A failure before any answer, which says nothing of the way.
 pub(super) fn unknown(error: impl StdError + Send + Sync + 'static) -> HttpError {
@@ -131,6 +196,11 @@ pub(super) fn transport(error: reqwest::Error) -> HttpError {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
     use super::*;
 
     fn answer(status: u16, headers: &[(&str, &str)], text: &str) -> Answer {
@@ -139,7 +209,8 @@ mod tests {
             response = response.header(*name, *value);
         }
         let (head, ()) = response.body(()).unwrap().into_parts();
-        Answer::of("host".to_owned(), &head, text)
+        let now = "2026-10-21T08:28:00Z".parse().unwrap();
+        Answer::of("host".to_owned(), Asked::Other, &head, text, now)
     }
 
     #[test]
@@ -168,5 +239,59 @@ mod tests {
         assert_eq!(after(&dates), Some(Duration::from_secs(30)));
         assert_eq!(after(&dates[..1]), None);
         assert_eq!(after(&[("retry-after", "soon")]), None);
+    }
+
+    #[test]
+    fn compares_the_clocks() {
+        let ahead = |date| answer(401, &[("date", date)], "").clock_ahead;
+        assert_eq!(ahead("Wed, 21 Oct 2026 07:28:00 GMT"), SignedDuration::from_hours(1));
+        assert_eq!(ahead("Wed, 21 Oct 2026 08:29:00 GMT"), SignedDuration::from_mins(-1));
+        assert_eq!(ahead("today"), SignedDuration::ZERO);
+        assert_eq!(answer(401, &[], "").clock_ahead, SignedDuration::ZERO);
+    }
+
+    #[test]
+    fn knows_what_was_asked() {
+        for (method, query, expected) in [
+            (Method::HEAD, None, Asked::Head),
+            (Method::GET, None, Asked::Object),
+            (Method::GET, Some("prefix=list-type=2"), Asked::Object),
+            (Method::GET, Some("list-type=2&prefix=a%2F"), Asked::Page),
+            (Method::GET, Some("restype=container&comp=list"), Asked::Page),
+            (Method::DELETE, None, Asked::Object),
+            (Method::PUT, None, Asked::Other),
+            (Method::POST, Some("restype=container&comp=batch"), Asked::Other),
+        ] {
+            assert_eq!(Asked::of(&method, query), expected, "{method} {query:?}");
+        }
+    }
+
+    /// A body of so many bytes that then goes on, or breaks off.
+    fn body(start: &str, filler_bytes: usize, breaks_off: bool) -> HttpResponseBody {
+        let start = Ok(Frame::data(Bytes::from(start.to_owned())));
+        let filler = Ok(Frame::data(Bytes::from(vec![b' '; filler_bytes])));
+        let end = breaks_off.then(|| Err(unknown(std::io::Error::other("gone"))));
+        HttpResponseBody::new(StreamBody::new(stream::iter([start, filler].into_iter().chain(end))))
+    }
+
+    #[tokio::test]
+    async fn a_long_refusal_counts_by_its_beginning() {
+        let code = "<Error><Code>AccessDenied</Code>";
+        let found = text_of(body(code, 1 << 20, true)).await;
+        assert_eq!(found.text.len(), TEXT_LIMIT_BYTES);
+        found.check(&answer(403, &[], &found.text)).unwrap();
+        let page = text_of(body("<html>", 1 << 20, true)).await;
+        page.check(&answer(403, &[], &page.text)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn half_a_refusal_counts_if_its_code_came() {
+        let found = text_of(body("<Error><Code>AccessDenied</Code>", 9, true)).await;
+        found.check(&answer(403, &[], &found.text)).unwrap();
+        let found = text_of(body("<Error><Co", 9, true)).await;
+        let error = found.check(&answer(409, &[], &found.text)).unwrap_err();
+        assert!(error.to_string().contains("gone"), "{error}");
+        let whole = text_of(body("", 9, false)).await;
+        whole.check(&answer(403, &[], &whole.text)).unwrap();
     }
 }

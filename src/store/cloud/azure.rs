@@ -45,7 +45,7 @@ pub(super) fn build(url: &str, settings: &Settings) -> Result<(MicrosoftAzure, L
         |endpoint| endpoint.trim_end_matches('/').to_owned(),
     );
     let host = host_of(url, "AZURE_STORAGE_ENDPOINT", &endpoint)?;
-    let location = Location::parse(Dialect::Azure, url, &endpoint, host)?;
+    let location = Location::parse(Dialect::Azure, url, &endpoint, &host)?;
     let mut builder = MicrosoftAzureBuilder::new()
         .with_account(account)
         .with_container_name(&location.bucket)

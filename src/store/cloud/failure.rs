@@ -6,8 +6,8 @@ use std::error::Error as StdError;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::advice;
-use super::answer::Answer;
-use super::location::Location;
+use super::answer::{Answer, Asked};
+use super::location::{Dialect, Location};
 use crate::class::Class;
 use crate::store::remote::{Failure, Kind};
 
@@ -26,6 +26,9 @@ const PASSING: [&str; 12] = [
     "ContainerBeingDeleted",
     "TooManyRequests",
 ];
+
+/// Codes of a store that looked for an object and found none.
+const MISSING: [&str; 3] = ["NoSuchKey", "BlobNotFound", "ResourceNotFound"];
 
 /// What the library says where a server answers with success although the object has none of the bytes that
 /// were asked for.
@@ -62,12 +65,43 @@ fn of_answer(said: &Answer, location: &Location) -> Failure {
     failure
 }
 
+/// Whether a 404 says that there is no such object. A gateway whose store restarts, or the web server behind
+/// a wrong address, sends one for everything, and that must not pass for a loss.
+fn is_missing(said: &Answer, location: &Location) -> bool {
+    match said.asked {
+        // Only Azure has a header for the code, where there can be no body.
+        Asked::Head if location.dialect != Dialect::Azure => true,
+        Asked::Head | Asked::Object => MISSING.contains(&said.code.as_str()),
+        Asked::Page | Asked::Other => false,
+    }
+}
+
+/// Whether a refusal lacks what a store would say with it.
+fn is_wordless(said: &Answer) -> bool {
+    said.asked != Asked::Head && said.code.is_empty() && said.region.is_none()
+}
+
 fn of_status(said: &Answer, location: &Location) -> Failure {
     let (kind, class) = match said.status {
-        404 => (Kind::Missing, Class::Missing),
+        404 if is_missing(said, location) => (Kind::Missing, Class::Missing),
+        // It may pass, and a wrong address is no server that has answered.
+        404 => {
+            return Failure {
+                kind: Kind::Place,
+                ..Failure::transient(advice::no_store(said, location))
+            };
+        }
+        // Plain HTTP at a port for TLS, or the other way round; a web server that takes no uploads.
+        400 | 405 | 301 | 302 | 307 | 308 if is_wordless(said) => {
+            return Failure::place(Class::Config, advice::no_store(said, location));
+        }
         // A race of two creations ends with one of these for who comes second.
         409 | 412 | 304 => (Kind::Exists, Class::Refused),
-        401 | 403 => {
+        401 => {
+            let (class, text) = advice::unauthorized(said, location);
+            return Failure::answer(Kind::Place, class, text);
+        }
+        403 => {
             return Failure::answer(Kind::Object, Class::Denied, advice::denied(said, location));
         }
         416 => (Kind::Object, Class::Damaged),
@@ -114,7 +148,14 @@ fn on_the_way(error: &object_store::Error, location: &Location) -> Failure {
     if OUT_OF_RANGE.iter().any(|text| all.contains(text)) {
         return Failure::answer(Kind::Object, Class::Damaged, innermost);
     }
+    if let object_store::Error::InvalidPath { source } = error {
+        return Failure::place(Class::Config, advice::odd_key(source));
+    }
     if let Some(code) = batch_code(&all) {
+        // A batch is no answer of a web server, whatever becomes of its parts.
+        if code == 404 {
+            return Failure::answer(Kind::Missing, Class::Missing, innermost);
+        }
         let said = Answer { status: code, ..Answer::default() };
         return of_status(&said, location);
     }
@@ -123,6 +164,9 @@ fn on_the_way(error: &object_store::Error, location: &Location) -> Failure {
             kind: Kind::Place,
             ..Failure::transient(advice::no_connection(&innermost, location))
         },
+        Some(HttpErrorKind::Decode) => {
+            Failure::transient(format!("an answer that makes no sense: {innermost}"))
+        }
         Some(_) => Failure::transient(format!("the connection failed: {innermost}")),
         // Something that came was not understood: half an answer, or not the server that was meant.
         None if matches!(error, object_store::Error::Generic { .. }) => {
@@ -143,7 +187,8 @@ fn batch_code(text: &str) -> Option<u16> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::location::Dialect;
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn location() -> Location {
@@ -179,6 +224,104 @@ mod tests {
         assert_eq!(answer(412, "PreconditionFailed").kind, Kind::Exists);
         assert_eq!(answer(409, "BlobAlreadyExists").kind, Kind::Exists);
         assert_ne!(answer(409, "ConditionalRequestConflict").kind, Kind::Exists);
+    }
+
+    /// What a 404 says, or another refusal, to what was asked.
+    fn answer_to(dialect: Dialect, asked: Asked, status: u16, code: &str) -> Failure {
+        let location = Location::parse(dialect, "x://bucket", "http://host:1", "host:1").unwrap();
+        let code = code.to_owned();
+        of_answer(
+            &Answer { host: "host:1".into(), asked, status, code, ..Answer::default() },
+            &location,
+        )
+    }
+
+    #[test]
+    fn a_missing_object_is_one_that_a_store_looked_for() {
+        use Asked::{Head, Object, Other, Page};
+        use Dialect::{Azure, Gcs, S3};
+        for (dialect, asked, code) in [
+            (S3, Object, "NoSuchKey"),
+            (Gcs, Object, "NoSuchKey"),
+            (Azure, Object, "BlobNotFound"),
+            (Azure, Head, "BlobNotFound"),
+            (S3, Head, ""),
+            (Gcs, Head, ""),
+        ] {
+            let failure = answer_to(dialect, asked, 404, code);
+            assert_eq!((failure.kind, failure.class), (Kind::Missing, Class::Missing), "{code}");
+        }
+        for (dialect, asked, code) in [
+            (S3, Object, ""),
+            (S3, Object, "not found"),
+            (S3, Page, ""),
+            (S3, Page, "NoSuchKey"),
+            (S3, Other, "NoSuchKey"),
+            (Azure, Object, ""),
+            (Azure, Head, ""),
+        ] {
+            let failure = answer_to(dialect, asked, 404, code);
+            // Tried again, and after a short time where nothing else ever answered.
+            assert_eq!((failure.kind, failure.class), (Kind::Place, Class::Transient), "{code}");
+            assert!(!failure.is_answer && failure.text.contains("404"), "{failure}");
+            assert!(failure.text.contains("not as a store does"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn knows_a_web_server() {
+        for status in [400, 405, 301, 308] {
+            let failure = answer_to(Dialect::S3, Asked::Object, status, "");
+            assert_eq!((failure.kind, failure.class), (Kind::Place, Class::Config), "{status}");
+            assert!(failure.text.contains("AWS_ENDPOINT_URL"), "{failure}");
+        }
+        for (asked, status, code) in [(Asked::Head, 400, ""), (Asked::Object, 400, "Odd")] {
+            let failure = answer_to(Dialect::S3, asked, status, code);
+            assert!(!failure.text.contains("not as a store does"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_no_wrong_credential() {
+        let said = |host: &str, status, code: &str, minutes| Answer {
+            host: host.to_owned(),
+            status,
+            code: code.to_owned(),
+            clock_ahead: SignedDuration::from_mins(minutes),
+            ..Answer::default()
+        };
+        let location = Location::parse(Dialect::Gcs, "gs://bucket", "http://host:1", "host:1");
+        let location = location.unwrap();
+        let failure_of = |said: Answer| {
+            let error = object_store::Error::NotImplemented {
+                operation: String::new(),
+                implementer: String::new(),
+            };
+            of(&error, Some(said), &location)
+        };
+        for (minutes, words) in [(61, "61 minutes ahead"), (-6, "6 minutes behind")] {
+            for said in [
+                said("host:1", 401, "", minutes),
+                said("tokens", 400, "invalid_grant", minutes),
+                said("tokens", 401, "invalid_client", minutes),
+            ] {
+                let failure = failure_of(said);
+                assert_eq!(failure.class, Class::Config, "{failure}");
+                assert!(failure.text.contains(words), "{failure}");
+            }
+        }
+        for said in [said("host:1", 401, "", 4), said("tokens", 400, "invalid_grant", 0)] {
+            let failure = failure_of(said);
+            assert_eq!(failure.class, Class::Denied, "{failure}");
+            assert!(failure.text.contains("GOOGLE_APPLICATION_CREDENTIALS"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn names_the_key_that_spoils_a_listing() {
+        let source = object_store::path::Path::parse("config//x").unwrap_err();
+        let failure = of(&object_store::Error::InvalidPath { source }, None, &location());
+        assert!(failure.text.contains("config//x") && failure.text.contains("delete"), "{failure}");
     }
 
     #[test]

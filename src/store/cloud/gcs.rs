@@ -60,7 +60,7 @@ pub(super) fn build(
     }
     let endpoint = endpoint.unwrap_or_else(|| ENDPOINT.to_owned());
     let host = host_of(url, "STORAGE_EMULATOR_HOST", &endpoint)?;
-    let location = Location::parse(Dialect::Gcs, url, &endpoint, host)?;
+    let location = Location::parse(Dialect::Gcs, url, &endpoint, &host)?;
     let mut connector = connector(&location, settings, &["BACKSTAY_CA_BUNDLE"])?;
     connector.checksum = UploadChecksum::SaysCrc32c;
     let client = builder.with_bucket_name(&location.bucket).with_http_connector(connector).build();

@@ -32,7 +32,7 @@ impl Pages for CloudPages<'_> {
         if self.is_done {
             return Ok(None);
         }
-        let page = self.store.page(&self.prefix, PAGE, self.page_token.clone()).await?;
+        let page = self.store.page(&self.prefix, PAGE, self.page_token.as_deref()).await?;
         let mut objects = self.store.objects_of(&page);
         if self.page_token.is_none() {
             objects.extend(self.store.namesake(&self.prefix).await?);
@@ -48,9 +48,9 @@ impl CloudStore {
         if let Some(object) = self.namesake(prefix).await? {
             return Ok(Some(object));
         }
-        let mut page_token = None;
+        let mut page_token: Option<String> = None;
         loop {
-            let page = self.page(prefix, 1, page_token).await?;
+            let page = self.page(prefix, 1, page_token.as_deref()).await?;
             let objects = self.objects_of(&page);
             let first = objects.into_iter().min_by(|a, b| a.key.cmp(&b.key));
             // A page may be empty and yet not be the last.
@@ -82,12 +82,22 @@ impl CloudStore {
         &self,
         prefix: &str,
         count: usize,
-        page_token: Option<String>,
+        page_token: Option<&str>,
     ) -> Result<PaginatedListResult, Failure> {
         let full_prefix = self.location.full_name(prefix);
-        let options =
-            PaginatedListOptions { max_keys: Some(count), page_token, ..Default::default() };
-        self.ask(self.client.list_paginated(Some(&full_prefix), options)).await
+        let options = PaginatedListOptions {
+            max_keys: Some(count),
+            page_token: page_token.map(str::to_owned),
+            ..Default::default()
+        };
+        let page = self.ask(self.client.list_paginated(Some(&full_prefix), options)).await?;
+        // Else the same page would be asked for without end.
+        if page_token.is_some() && page.page_token.as_deref() == page_token {
+            return Err(Failure::transient(
+                "an answer that makes no sense: the listing goes on where it was",
+            ));
+        }
+        Ok(page)
     }
 
     /// A page's rows as keys of ours. Leaves out what other programs put there to make a prefix

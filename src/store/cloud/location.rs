@@ -2,8 +2,8 @@
 
 use object_store::path::Path;
 
-use crate::class::Class;
 use crate::store::Error;
+pub(super) use crate::store::open::wrong;
 
 /// Whose language a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,23 +78,25 @@ impl Location {
     }
 }
 
-/// Checks the URL of a server; returns host and port.
-pub(super) fn host_of<'a>(url: &str, variable: &str, endpoint: &'a str) -> Result<&'a str, Error> {
-    let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-    match host {
-        Some(host) if !host.is_empty() && !host.contains(['@', '?', '#']) => {
-            Ok(host.split('/').next().unwrap_or(host))
-        }
-        _ => Err(wrong(
-            url,
-            &format!("{variable} must be https://host:port or, unencrypted, http://host:port"),
-        )),
-    }
+/// Host and port, written in the one way in which hosts are compared: in small letters, and without the port
+/// that the scheme means anyway.
+pub(super) fn authority(url: &reqwest::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// A place that cannot be used as it was written.
-pub(super) fn wrong(url: &str, reason: &str) -> Error {
-    Error::Place { place: url.to_owned(), reason: reason.to_owned(), class: Class::Config }
+/// Checks the URL of a server; returns host and port.
+pub(super) fn host_of(url: &str, variable: &str, endpoint: &str) -> Result<String, Error> {
+    let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+    let is_plain =
+        host.is_some_and(|host| !host.starts_with('/') && !host.contains(['@', '?', '#']));
+    let parsed = endpoint.parse().ok().filter(|_| is_plain);
+    parsed.as_ref().map(authority).ok_or_else(|| {
+        wrong(
+            url,
+            &format!("{variable} must be https://host:port or, unencrypted, http://host:port"),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -123,6 +125,23 @@ mod tests {
         assert!(!location.is_own("sts.eu-west-1.amazonaws.com"));
         assert!(!location.is_own("169.254.169.254"));
         assert_eq!(host_of("", "X", "http://h:1/base").unwrap(), "h:1");
-        assert!(host_of("", "X", "minio:9000").is_err());
+        for endpoint in ["minio:9000", "https://", "http:///x", "http://a@b", "http://h:port"] {
+            assert!(host_of("", "X", endpoint).is_err(), "{endpoint}");
+        }
+    }
+
+    /// As written in a variable and as the library asks it.
+    #[test]
+    fn compares_hosts_however_they_are_written() {
+        for (endpoint, asked) in [
+            ("https://Mine.Blob.Example.org:443", "https://mine.blob.example.org/c/x"),
+            ("https://mine.example.org", "https://MINE.example.org:443/c/x"),
+            ("http://HOST:80/base", "http://host/base/c"),
+            ("http://[2001:DB8::1]:9", "http://[2001:db8::1]:9/c"),
+        ] {
+            let host = host_of("", "X", endpoint).unwrap();
+            let location = Location::parse(Dialect::Azure, "az://c", endpoint, &host).unwrap();
+            assert!(location.is_own(&authority(&asked.parse().unwrap())), "{endpoint}");
+        }
     }
 }

@@ -7,12 +7,14 @@
 mod advice;
 mod answer;
 mod azure;
+mod body;
 mod checksum;
 mod failure;
 mod gcs;
 mod http;
 mod list;
 mod location;
+mod page;
 mod profile;
 mod s3;
 
@@ -123,7 +125,7 @@ fn connector(
     Ok(http::Connector {
         client: client.map_err(|error| location::wrong(url, &error.to_string()))?,
         upload: Arc::new(Pace::new(limits.upload_bytes_per_second)),
-        download: Arc::new(Pace::new(limits.download_bytes_per_second)),
+        download: limits.download_bytes_per_second.map(|rate| Arc::new(Pace::new(Some(rate)))),
         checksum: http::UploadChecksum::Signed,
     })
 }
@@ -157,13 +159,22 @@ impl CloudStore {
             let answer = self.client.get_opts(&path, options).await?;
             let (size_bytes, range) = (answer.meta.size, answer.range.clone());
             let is_wanted = wants_body && range.end - range.start <= limit_bytes;
-            let content = if is_wanted { answer.bytes().await? } else { Bytes::new() };
+            let content = if is_wanted {
+                body::joined(answer.into_stream(), range.end - range.start).await?
+            } else {
+                Bytes::new()
+            };
             Ok((is_wanted, Fetched { content, range, size_bytes }))
         };
         let (has_body, fetched) = self.ask(fetching).await?;
         let announced = fetched.range.end - fetched.range.start;
-        if has_body && fetched.content.len() as u64 != announced {
-            return Err(Failure::cut_off(fetched.content.len() as u64, announced));
+        let found = fetched.content.len() as u64;
+        if has_body && found > announced {
+            let text = format!("an answer that makes no sense: longer than {announced} bytes");
+            return Err(Failure::transient(text));
+        }
+        if has_body && found < announced {
+            return Err(Failure::cut_off(found, announced));
         }
         Ok(fetched)
     }
@@ -186,10 +197,11 @@ impl CloudStore {
     }
 
     /// Looks before an upload, for servers that cannot be asked to refuse. Two who look at the same time
-    /// may both be let through: class B.
+    /// may both be let through: class B. Asks for a byte, since whether a store or a gateway answers a HEAD
+    /// with 404 nobody can tell, and the wrong one would have an object replaced.
     async fn look_first(&self, key: &Key) -> Result<(), Failure> {
         self.meter.request(RequestKind::Get);
-        match self.size_of(key).await {
+        match self.read(key, &Wanted::Range(0..1)).await {
             Ok(_) => Err(Failure::answer(Kind::Exists, Class::Refused, "exists already")),
             Err(failure) if failure.kind == Kind::Missing => Ok(()),
             Err(failure) => Err(failure),

@@ -97,7 +97,7 @@ impl Given<'_> {
         let location = match &endpoint {
             Some(endpoint) => {
                 let host = host_of(self.url, "AWS_ENDPOINT_URL", endpoint)?;
-                Location::parse(Dialect::S3, self.url, endpoint, host)?
+                Location::parse(Dialect::S3, self.url, endpoint, &host)?
             }
             None => Location::parse(Dialect::S3, self.url, "Amazon S3", "amazonaws.com")?,
         };

@@ -2,7 +2,7 @@
 //! line, so no fixed time fits it; silence does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Failure;
@@ -25,6 +25,19 @@ tokio::task_local! {
 pub(in crate::store) struct Attempt {
     moves: AtomicU64,
     drained_bytes: AtomicU64,
+    /// Bodies that wait for a limit of our own.
+    held_back: AtomicU32,
+}
+
+/// That a body waits for a limit of our own, until this is dropped.
+#[derive(Debug)]
+pub(in crate::store) struct HeldBack(Arc<Attempt>);
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        self.0.held_back.fetch_sub(1, Ordering::Relaxed);
+        self.0.moved();
+    }
 }
 
 impl Attempt {
@@ -44,6 +57,17 @@ impl Attempt {
         self.moved();
     }
 
+    /// From now on nothing moves because of a limit of our own, which is no silence of the peer.
+    pub(in crate::store) fn hold_back(self: &Arc<Self>) -> HeldBack {
+        self.held_back.fetch_add(1, Ordering::Relaxed);
+        HeldBack(Arc::clone(self))
+    }
+
+    /// Whether a body waits for a limit of our own.
+    pub(in crate::store) fn is_held_back(&self) -> bool {
+        self.held_back.load(Ordering::Relaxed) > 0
+    }
+
     fn patience(&self) -> Duration {
         let seconds = self.drained_bytes.load(Ordering::Relaxed) / SLOWEST_BYTES_PER_SECOND;
         SILENCE + Duration::from_secs(seconds)
@@ -55,7 +79,8 @@ impl Attempt {
         loop {
             tokio::time::sleep(TICK).await;
             let now = self.moves.load(Ordering::Relaxed);
-            silent = if now == seen { silent + TICK } else { Duration::ZERO };
+            let is_silent = now == seen && !self.is_held_back();
+            silent = if is_silent { silent + TICK } else { Duration::ZERO };
             seen = now;
             if silent >= self.patience() {
                 return silent;
@@ -112,5 +137,20 @@ mod tests {
             Ok(())
         };
         watched(work).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_our_own_is_no_silence() {
+        let work = async {
+            let held = Attempt::current().hold_back();
+            tokio::time::sleep(Duration::from_mins(5)).await;
+            drop(held);
+            std::future::pending::<Result<(), _>>().await
+        };
+        let started = crate::world::Stopwatch::start();
+        watched(work).await.unwrap_err();
+        // From then on a peer is as dead as any.
+        let seconds = started.elapsed().as_secs();
+        assert!((360..370).contains(&seconds), "{seconds}");
     }
 }
