@@ -51,7 +51,7 @@ pub struct WriterOptions {
     pub compression: Compression,
     /// Bytes of buffers and packs in memory at a time; at least 56 MiB.
     pub memory_bytes: usize,
-    /// A pack is stored when it has this many bytes. Smaller ones lose less to a line that breaks often,
+    /// A pack is stored when it has this many bytes, with what is kept of its chunks. Smaller ones lose less to a line that breaks often,
     /// and cost more requests.
     pub pack_bytes: usize,
 }

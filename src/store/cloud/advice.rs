@@ -282,9 +282,16 @@ pub(super) fn not_tls(location: &Location) -> String {
     )
 }
 
-pub(super) fn no_connection(cause: &str, location: &Location) -> String {
-    format!(
-        "cannot connect to {}; check its name, port and the network ({cause})",
-        location.endpoint
-    )
+pub(super) fn no_connection(cause: &str, other: Option<&str>, location: &Location) -> String {
+    match other {
+        None => format!(
+            "cannot connect to {}; check its name, port and the network ({cause})",
+            location.endpoint
+        ),
+        Some(host) => {
+            format!(
+                "cannot connect to {host}, which gives credentials; check the network ({cause})"
+            )
+        }
+    }
 }

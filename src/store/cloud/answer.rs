@@ -181,6 +181,21 @@ pub(super) fn unknown(error: impl StdError + Send + Sync + 'static) -> HttpError
     HttpError::new(HttpErrorKind::Unknown, error)
 }
 
+/// That there was no answer from a host: the store's, or that of who gives credentials.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from {host}")]
+pub(super) struct NoAnswer {
+    pub(super) host: String,
+    source: HttpError,
+}
+
+impl NoAnswer {
+    pub(super) fn of(host: &str, error: reqwest::Error) -> HttpError {
+        let source = transport(error);
+        HttpError::new(source.kind(), Self { host: host.to_owned(), source })
+    }
+}
+
 /// What happened on the way.
 pub(super) fn transport(error: reqwest::Error) -> HttpError {
     let kind = if error.is_timeout() {

@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use object_store::client::{HttpError, HttpErrorKind};
 
 use super::advice;
-use super::answer::{Answer, Asked};
+use super::answer::{Answer, Asked, NoAnswer};
 use super::location::{Dialect, Location};
 use crate::class::Class;
 use crate::store::remote::{Failure, Kind};
@@ -123,12 +123,15 @@ fn of_status(said: &Answer, location: &Location) -> Failure {
 
 /// No answer came.
 fn on_the_way(error: &object_store::Error, location: &Location) -> Failure {
-    let mut kind = None;
+    let (mut kind, mut host) = (None, None);
     let mut texts: Vec<String> = Vec::new();
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(cause) = next {
         if let Some(http) = cause.downcast_ref::<HttpError>() {
             kind = Some(http.kind());
+        }
+        if let Some(NoAnswer { host: asked, .. }) = cause.downcast_ref() {
+            host = Some(asked.as_str()).filter(|asked| !location.is_own(asked));
         }
         // Most of these errors repeat their cause; the innermost says what happened.
         texts.push(cause.to_string());
@@ -162,7 +165,7 @@ fn on_the_way(error: &object_store::Error, location: &Location) -> Failure {
     match kind {
         Some(HttpErrorKind::Connect) => Failure {
             kind: Kind::Place,
-            ..Failure::transient(advice::no_connection(&innermost, location))
+            ..Failure::transient(advice::no_connection(&innermost, host, location))
         },
         Some(HttpErrorKind::Decode) => {
             Failure::transient(format!("an answer that makes no sense: {innermost}"))

@@ -11,7 +11,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
 
-use super::answer::{self, Answer, Asked};
+use super::answer::{self, Answer, Asked, NoAnswer};
 use super::body::{Download, Upload};
 use super::{checksum, location, page};
 use crate::store::remote::{Attempt, Pace};
@@ -70,7 +70,8 @@ impl HttpService for Connector {
             _ => {}
         }
         *request.body_mut() = Some(reqwest::Body::wrap(Upload::new(body, &self.upload)));
-        let response = self.client.execute(request).await.map_err(answer::transport)?;
+        let response = self.client.execute(request).await;
+        let response = response.map_err(|error| NoAnswer::of(&host, error))?;
         let (head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         Attempt::current().moved();
         let limit_bytes = match asked {

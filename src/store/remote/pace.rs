@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::attempt::Attempt;
 use crate::world::Stopwatch;
 
 /// What may be sent at once after a pause, in seconds of the limit.
@@ -24,11 +25,13 @@ impl Pace {
         Self { bytes_per_second, watch: Stopwatch::start(), free_at: Mutex::default() }
     }
 
-    /// Returns when `count` bytes may pass. Who asks first goes first.
+    /// Returns when `count` bytes may pass. Who asks first goes first. An attempt that waits here is not
+    /// held to be silent.
     pub(in crate::store) async fn pass(&self, count: usize) {
         let Some(wait) = self.book(count) else {
             return;
         };
+        let _held = Attempt::current().hold_back();
         tokio::time::sleep(wait).await;
     }
 
@@ -72,6 +75,17 @@ mod tests {
         let started = Stopwatch::start();
         pace.pass(10_000).await;
         assert!(started.elapsed() > Duration::from_secs(9));
+    }
+
+    /// With a low limit and many who wait, the last one's turn comes after more than a minute.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_limit_is_not_silent() {
+        let pace = Pace::new(NonZeroU64::new(32 << 10));
+        let waiting = async {
+            pace.pass(4 << 20).await;
+            Ok(())
+        };
+        super::super::attempt::watched(waiting).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

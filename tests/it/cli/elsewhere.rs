@@ -93,7 +93,7 @@ fn a_persons_own_google_login_is_used() {
     place.write(".config/gcloud/application_default_credentials.json", login.as_bytes());
     let proxy = HttpProxy::start(moto().endpoint());
     let refused = Rule::new(Action::Answer(Reply::new(403))).method("CONNECT");
-    let refused = proxy.add(refused.path("oauth2.googleapis.com"));
+    let refused = proxy.add(refused.path("accounts.google.com"));
     let mut command = program(&place.path("."));
     for variable in ["http_proxy", "https_proxy"] {
         command.env(variable, format!("http://{}", proxy.address()));
@@ -104,5 +104,7 @@ fn a_persons_own_google_login_is_used() {
     assert_ne!(said.code, 0, "{said:?}");
     assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
     assert!(!said.stderr.contains("test-refresh-token"), "{said:?}");
+    let who = "cannot connect to accounts.google.com, which gives credentials";
+    assert!(said.stderr.contains(who), "{said:?}");
     assert!(refused.count() >= 1, "{said:?}");
 }

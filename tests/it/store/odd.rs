@@ -162,7 +162,7 @@ async fn a_listing_comes_to_an_end() {
 /// Whoever may put anything may put what no listing of ours can name. It hides nothing.
 #[tokio::test]
 async fn an_odd_key_hides_nothing() {
-    let (_, _, store) = clouds("spoilt", SHORT).remove(0);
+    let (_, _proxy, store) = clouds("spoilt", SHORT).remove(0);
     let key = Key::new("config/a");
     store.create(&key, vec![Bytes::from_static(b"x")]).await.unwrap();
     for odd in ["config//x", "config/./x", "config/%01", "config/a/", "config//"] {
