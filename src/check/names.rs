@@ -88,10 +88,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// A key from before a rotation cannot read what came after; that is no damage.
+    /// A key from before a rotation cannot read what came after; that is no damage. What the store refuses
+    /// to hand out is something else.
     fn is_of_newer_key(&self, error: &repo::Error) -> bool {
         let key_is_old = |overruled: repo::Error| overruled.class() == Class::Denied;
-        error.class() == Class::Denied && self.repository.overruled().is_some_and(key_is_old)
+        matches!(error, repo::Error::Denied(_))
+            && self.repository.overruled().is_some_and(key_is_old)
     }
 
     /// Compares what something says of a pack with the listing.

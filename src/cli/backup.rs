@@ -158,13 +158,7 @@ pub(super) async fn execute(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let place = store.place();
-    // Who reads everything anew does so because of damage, which a cache would hide: what is read from it
-    // would be referred to again, and is not in the store.
-    let repository = if options.read_all {
-        context.open_past_cache(Arc::clone(&store)).await?
-    } else {
-        context.open_store(Arc::clone(&store)).await?
-    };
+    let repository = context.open_store(Arc::clone(&store)).await?;
     let progress = Arc::new(Progress::default());
     let work = backup::run(&repository, sources, options, Arc::clone(&progress));
     let report = out.progress().clone().watch(work, None, || sample(&progress)).await;

@@ -158,8 +158,7 @@ impl Context {
         self.open_store(store).await
     }
 
-    /// Opens the repository so that everything comes from the store itself: for those who judge or
-    /// mend it.
+    /// Opens the repository so that everything comes from the store itself: for those who judge it.
     pub(super) async fn open_past_cache(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
         let place = store.place();
         let unlock = self.unlock().await?;

@@ -1,5 +1,6 @@
 //! Fetching: pieces are gathered by frame, frames that lie close together are read with one GET, and
-//! each frame is opened, verified and written out on the CPU pool, in whatever order they come.
+//! each frame is opened, verified and written out on the CPU pool, in whatever order they come. From time
+//! to time what was written is brought to disk, beside all that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Where identifiers and secrets come from.
     pub random: Arc<dyn Random>,
-    /// Where work that does not wait runs.
+    /// Where work runs that keeps a core busy or waits for a disk.
     pub cpu: Cpu,
 }
 

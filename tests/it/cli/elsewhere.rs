@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::moto::{Moto, moto};
 use crate::support::proxy::{Action, HttpProxy, Reply, Rule};
 
-use super::{Place, program, said};
+use super::{Place, Said, program, said};
 
 /// Amazon's own style: the bucket is part of the host's name. moto knows it by that name.
 #[test]
@@ -34,6 +34,20 @@ fn a_bucket_is_part_of_the_hosts_name() {
     assert!(requests.iter().all(|request| request.path.starts_with(host)), "{requests:?}");
 }
 
+/// Goes to Google by way of the proxy, with the place as home, and is told in one line that it fails.
+fn cannot_open_google(place: &Place, proxy: &HttpProxy) -> Said {
+    let mut command = program(&place.path("."));
+    for variable in ["http_proxy", "https_proxy"] {
+        command.env(variable, format!("http://{}", proxy.address()));
+    }
+    command.env("HOME", place.path("."));
+    command.args(["init", "--keys", "keys", "--repository", "gs://bucket", "--retry-for", "1s"]);
+    let said = said(&mut command);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
+    said
+}
+
 /// Without a key, a machine or Pod at Google asks who it is. What it is then given opens a bucket that is
 /// only behind TLS, where the tests cannot follow.
 #[test]
@@ -45,15 +59,7 @@ fn googles_metadata_server_is_asked_for_a_token() {
     let asked = Rule::new(Action::Answer(token)).method("GET").header("metadata-flavor", "Google");
     let asked = proxy.add(asked.path("/service-accounts/default/token"));
     let refused = proxy.add(Rule::new(Action::Answer(Reply::new(403))).method("CONNECT"));
-    let mut command = program(&place.path("."));
-    for variable in ["http_proxy", "https_proxy"] {
-        command.env(variable, format!("http://{}", proxy.address()));
-    }
-    command.env("HOME", place.path("."));
-    command.args(["init", "--keys", "keys", "--repository", "gs://bucket", "--retry-for", "1s"]);
-    let said = said(&mut command);
-    assert_ne!(said.code, 0, "{said:?}");
-    assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
+    let said = cannot_open_google(&place, &proxy);
     assert!(!said.stderr.contains("test-access-token"), "{said:?}");
     assert!(asked.count() >= 1 && refused.count() >= 1, "{said:?}");
 }
@@ -94,15 +100,7 @@ fn a_persons_own_google_login_is_used() {
     let proxy = HttpProxy::start(moto().endpoint());
     let refused = Rule::new(Action::Answer(Reply::new(403))).method("CONNECT");
     let refused = proxy.add(refused.path("accounts.google.com"));
-    let mut command = program(&place.path("."));
-    for variable in ["http_proxy", "https_proxy"] {
-        command.env(variable, format!("http://{}", proxy.address()));
-    }
-    command.env("HOME", place.path("."));
-    command.args(["init", "--keys", "keys", "--repository", "gs://bucket", "--retry-for", "1s"]);
-    let said = said(&mut command);
-    assert_ne!(said.code, 0, "{said:?}");
-    assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
+    let said = cannot_open_google(&place, &proxy);
     assert!(!said.stderr.contains("test-refresh-token"), "{said:?}");
     let who = "cannot connect to accounts.google.com, which gives credentials";
     assert!(said.stderr.contains(who), "{said:?}");

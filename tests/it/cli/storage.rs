@@ -199,6 +199,20 @@ fn a_cache_saves_requests_and_nothing_else() {
     assert_eq!(cached(&["ls", "latest"]).code, 6);
 }
 
+/// What only a cache still holds is not in the store, and a backup that mends takes nothing of it over.
+#[test]
+fn what_only_a_cache_holds_is_stored_anew() {
+    let place = Place::new();
+    let backup = ["--cache", "cache", "backup", "data"];
+    place.run(backup).ok();
+    place.run(backup).ok();
+    for pack in place.objects("pack") {
+        fs::remove_file(pack).unwrap();
+    }
+    place.run(backup.into_iter().chain(["--read-all"])).ok();
+    place.recover(["restore", "latest", "--to", "back"]).ok();
+}
+
 fn walk_files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
