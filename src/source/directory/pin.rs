@@ -10,6 +10,9 @@
 //!
 //! Growth after that is not read and is no problem; neither is it in a log that has its final length
 //! from birth and a hole for a tail.
+//!
+//! A log that is being written may end in the midst of a record, as after a loss of power: a write becomes
+//! visible page by page. Its engine drops that record, which nobody was told of yet.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

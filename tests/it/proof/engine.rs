@@ -79,6 +79,58 @@ fn state(path: &Path, what: &str) -> u64 {
     last
 }
 
+/// Copies a directory that stands still.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A pinned journal may end in the midst of a record: a write is seen page by page while it goes on. That
+/// costs this one record, which was not acknowledged yet, wherever it is torn.
+#[test]
+fn a_torn_record_is_dropped_and_no_other() {
+    const RECORDS: u64 = 20;
+    const TRAILER: &[u8] = b"FJL\x03";
+    let place = scratch();
+    let (live, still) = (place.path().join("live"), place.path().join("still"));
+    let (database, items) = open_database(&live);
+    for number in 1..=RECORDS {
+        items.insert((number % KEYS).to_be_bytes(), value(number)).unwrap();
+    }
+    // While it is open: closing it might tidy up.
+    copy(&live, &still);
+    drop((items, database));
+
+    let files = std::fs::read_dir(&still).unwrap().map(|entry| entry.unwrap().file_name());
+    let journal = files.filter(|name| name.to_string_lossy().ends_with(".jnl")).max().unwrap();
+    let written = std::fs::read(still.join(&journal)).unwrap();
+    let end = written.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    let records = &written[..end - TRAILER.len()];
+    let start = records.windows(TRAILER.len()).rposition(|part| part == TRAILER).unwrap();
+    let start = start + TRAILER.len();
+    assert!(end - start > VALUE_BYTES);
+    // Most of it is a hole, which a copy would fill.
+    std::fs::write(still.join(&journal), &written[..end]).unwrap();
+    for torn in start..=end {
+        let (out, what) = (place.path().join("out"), format!("torn at {torn} in {start}..{end}"));
+        copy(&still, &out);
+        let file = std::fs::File::options().write(true).open(out.join(&journal)).unwrap();
+        file.set_len(torn as u64).unwrap();
+        file.set_len(written.len() as u64).unwrap();
+        let expected = if torn < end { RECORDS - 1 } else { RECORDS };
+        assert_eq!(state(&out, &what), expected, "{what}");
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+}
+
 struct Taken {
     snapshot: Snapshot,
     acknowledged_before: u64,
