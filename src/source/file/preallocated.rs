@@ -29,11 +29,28 @@ pub(in crate::source) fn written_bytes(fd: BorrowedFd<'_>, size_bytes: u64) -> O
     for _ in 0..MOST_RUNS {
         match seek(fd, SeekFrom::Data(end)) {
             Ok(start) => end = seek(fd, SeekFrom::Hole(start)).ok()?,
-            Err(Errno::NXIO) => return without_zeros(fd, end.min(size_bytes)),
+            Err(Errno::NXIO) => return true_end(fd, end.min(size_bytes), size_bytes),
             Err(_) => return None,
         }
     }
     None
+}
+
+/// Corrects an end that was found by asking for holes: back over zeros, or onward over what is not zero.
+/// Where a block has no place on disk yet, some kernels have called it a hole while it was being written;
+/// reading always shows what is there.
+fn true_end(fd: BorrowedFd<'_>, end: u64, size_bytes: u64) -> Option<u64> {
+    let mut end = without_zeros(fd, end)?;
+    let mut buffer = vec![0; STEP_BYTES];
+    loop {
+        let length_bytes = to_usize((size_bytes - end).min(to_u64(STEP_BYTES)));
+        let part = buffer.get_mut(..length_bytes)?;
+        fill(fd, part, end)?;
+        match part.iter().rposition(|&byte| byte != 0) {
+            Some(place) => end += to_u64(place) + 1,
+            None => return Some(end),
+        }
+    }
 }
 
 /// Moves `end` back over zeros.
@@ -137,6 +154,18 @@ mod tests {
         file.write_all_at(&[1; 10], 200_000).unwrap();
         assert_eq!(written(1 << 20), Some(200_010));
         assert_eq!(written(200_010), None);
+    }
+
+    #[test]
+    fn a_hole_that_is_none_hides_nothing() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        file.write_all_at(&vec![1; 300_000], 0).unwrap();
+        for said in [0, 1, 4_096, 299_999, 300_000, 300_001, 1 << 20] {
+            assert_eq!(true_end(file.as_fd(), said, 1 << 20), Some(300_000), "{said}");
+        }
+        file.write_all_at(&vec![1; 1 << 20], 0).unwrap();
+        assert_eq!(true_end(file.as_fd(), 5, 1 << 20), Some(1 << 20));
     }
 
     #[test]
