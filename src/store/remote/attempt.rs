@@ -2,7 +2,7 @@
 //! line, so no fixed time fits it; silence does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Failure;
@@ -27,6 +27,7 @@ pub(in crate::store) struct Attempt {
     drained_bytes: AtomicU64,
     /// Bodies that wait for a limit of our own.
     held_back: AtomicU32,
+    has_answered: AtomicBool,
 }
 
 /// That a body waits for a limit of our own, until this is dropped.
@@ -49,6 +50,17 @@ impl Attempt {
     /// Bytes moved, in whichever direction, or the peer gave another sign of life.
     pub(in crate::store) fn moved(&self) {
         self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The peer is there and let us in, whatever becomes of this attempt.
+    pub(in crate::store) fn answered(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
+        self.moved();
+    }
+
+    /// Whether the peer has let us in.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
     }
 
     /// All of a body of `length_bytes` was handed to the kernel, where its end may wait for a slow line.
@@ -89,13 +101,13 @@ impl Attempt {
     }
 }
 
-/// Runs one attempt, and gives it up where the peer falls silent.
+/// Does the work of one attempt, and gives it up where the peer falls silent.
 pub(super) async fn watched<T>(
+    attempt: &Arc<Attempt>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let attempt = Arc::new(Attempt::default());
     tokio::select! {
-        outcome = CURRENT.scope(Arc::clone(&attempt), work) => outcome,
+        outcome = CURRENT.scope(Arc::clone(attempt), work) => outcome,
         silent = attempt.silence() => Err(Failure::transient(format!(
             "nothing moved for {} s, so the connection was given up",
             silent.as_secs()
@@ -110,7 +122,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dead_peer_is_noticed_in_a_minute() {
         let started = crate::world::Stopwatch::start();
-        let failure = watched(std::future::pending::<Result<(), _>>()).await.unwrap_err();
+        let failure =
+            watched(&Arc::default(), std::future::pending::<Result<(), _>>()).await.unwrap_err();
         assert_eq!(failure.class, crate::class::Class::Transient);
         assert_eq!(started.elapsed(), SILENCE);
     }
@@ -126,7 +139,7 @@ mod tests {
             }
             Ok(())
         };
-        watched(work).await.unwrap();
+        watched(&Arc::default(), work).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -136,7 +149,7 @@ mod tests {
             tokio::time::sleep(Duration::from_mins(3)).await;
             Ok(())
         };
-        watched(work).await.unwrap();
+        watched(&Arc::default(), work).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -148,7 +161,7 @@ mod tests {
             std::future::pending::<Result<(), _>>().await
         };
         let started = crate::world::Stopwatch::start();
-        watched(work).await.unwrap_err();
+        watched(&Arc::default(), work).await.unwrap_err();
         // From then on a peer is as dead as any.
         let seconds = started.elapsed().as_secs();
         assert!((360..370).contains(&seconds), "{seconds}");

@@ -85,7 +85,7 @@ mod tests {
             pace.pass(4 << 20).await;
             Ok(())
         };
-        super::super::attempt::watched(waiting).await.unwrap();
+        super::super::attempt::watched(&std::sync::Arc::default(), waiting).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

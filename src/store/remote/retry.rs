@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::Failure;
-use super::attempt::watched;
+use super::attempt::{Attempt, watched};
 use crate::store::count::{Meter, RequestKind};
 use crate::store::settings::Limits;
 use crate::world::{Random, Stopwatch, SystemRandom};
 
-/// How long is tried while no answer has ever come: a wrong address is reported soon, yet a Pod whose
+/// How long is tried while nobody has ever answered: a wrong address is reported soon, yet a Pod whose
 /// network policy is still being applied gets through.
 const FIRST_CONTACT: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -59,9 +59,10 @@ impl Retry {
         let mut waited = Duration::ZERO;
         let (mut pauses, mut seen) = (0, self.successes.load(Ordering::Relaxed));
         loop {
+            let current = Arc::new(Attempt::default());
             let outcome = {
                 let _connection = self.connections.acquire().await;
-                watched(attempt()).await
+                watched(&current, attempt()).await
             };
             let mut failure = match outcome {
                 Ok(value) => {
@@ -71,7 +72,7 @@ impl Retry {
                 }
                 Err(failure) => failure,
             };
-            if failure.is_answer {
+            if failure.is_answer || current.has_answered() {
                 self.reached.store(true, Ordering::Relaxed);
             }
             attempts += 1;
@@ -141,7 +142,7 @@ fn delay_after(pauses: u32) -> Duration {
 mod tests {
     use std::sync::atomic::AtomicU32;
 
-    use super::super::{Attempt, Kind};
+    use super::super::Kind;
     use super::*;
     use crate::class::Class;
 
@@ -193,6 +194,22 @@ mod tests {
         let nobody = || async { Err::<(), _>(Failure::transient("cannot connect")) };
         retry().run(RequestKind::Get, 0, nobody).await.unwrap_err();
         assert!(started.elapsed() <= FIRST_CONTACT);
+    }
+
+    /// A first upload over a line that breaks again and again: nobody answered it, yet the server is there.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_let_us_in_is_no_wrong_address() {
+        let (retry, calls) = (retry(), AtomicU32::new(0));
+        let attempt = || async {
+            Attempt::current().answered();
+            match calls.fetch_add(1, Ordering::Relaxed) {
+                0..10 => Err(Failure::transient("connection lost")),
+                _ => Ok(()),
+            }
+        };
+        let started = Stopwatch::start();
+        retry.run(RequestKind::Put, 0, attempt).await.unwrap();
+        assert!(started.elapsed() > FIRST_CONTACT);
     }
 
     #[tokio::test(start_paused = true)]

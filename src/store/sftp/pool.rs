@@ -176,7 +176,7 @@ impl Ticket {
         let attempt = Attempt::current();
         session.load.fetch_add(1, Ordering::Relaxed);
         session.table().watch(&attempt);
-        attempt.moved();
+        attempt.answered();
         Self { session, attempt }
     }
 
