@@ -3,6 +3,7 @@
 
 mod answers;
 mod elsewhere;
+mod logs;
 mod policies;
 mod reading;
 mod refusals;

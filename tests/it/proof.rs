@@ -8,6 +8,7 @@ mod engine;
 mod forged;
 mod later_segments;
 mod lines;
+mod lives;
 mod out_of_reach;
 mod races;
 mod requests;

@@ -1,7 +1,7 @@
 //! Names and small texts: keys of objects, paths in trees, markers and patterns of a WAL.
 
 use backstay::entry::TreePath;
-use backstay::naming::SegmentNaming;
+use backstay::facts::naming::SegmentNaming;
 use backstay::repo::layout;
 use backstay::source::wal::{parse_timeline_marker_text, write_timeline_marker_text};
 use backstay::store::Key;

@@ -8,7 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, SeekFrom, Statx, fadvise, seek};
 use rustix::io::{Errno, pread, retry_on_intr};
 
-use super::preallocated::Preallocated;
+use super::preallocated::{Preallocated, runs_by_content};
 use super::{Marks, Owners, entry_of, problem, stat_fd, xattrs_of_fd};
 use crate::entry::{Cutter, Entry, Extent, Kind, Xattr};
 use crate::source::cutter::{self, CutterChoice};
@@ -156,6 +156,9 @@ impl Content for OpenFile {
 
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem> {
         let size_bytes = self.entry.size_bytes;
+        if matches!(self.reading.cutting, Cutting::Segments) {
+            return Ok(runs_by_content(self.fd.as_fd(), size_bytes));
+        }
         // Blocks of its metadata (xattrs, extent trees) count too and can make up for a hole.
         let dense = || seek(&*self.fd, SeekFrom::Hole(0)).is_ok_and(|hole| hole >= size_bytes);
         if size_bytes == 0 || !self.sparse && dense() {
