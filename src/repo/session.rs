@@ -46,7 +46,7 @@ pub enum Register {
 }
 
 impl Session {
-    /// Announces a session for `job`. Costs 1 PUT, 3 LIST, and 1 GET with a parent.
+    /// Announces a session for `job` on `host`. Costs 1 PUT, 3 LIST, and 1 GET with a parent.
     pub async fn begin(repository: &Repository, job: &str, host: &str) -> Result<Self, Error> {
         repository.check_writable()?;
         for _ in 0..ATTEMPTS {
@@ -67,7 +67,7 @@ impl Session {
     ) -> Result<Option<Self>, Error> {
         let started = repository.now();
         let checkpoint = newest_checkpoint(repository).await?;
-        let lane = repository.secrets().oldest().lane(job);
+        let lane = repository.secrets().oldest().lane(job, host);
         let prefix = layout::snapshots_of(lane);
         // What is read of it now is judged by the checkpoint that is read later; a snapshot that comes in
         // between is not compared with.
@@ -309,35 +309,51 @@ async fn newest_valid(
 }
 
 impl Repository {
-    /// Snapshots of the same job that came after `snapshot` and are valid, in their order, and those that
+    /// Snapshots of the same series that came after `snapshot` and are valid, in their order, and those that
     /// cannot be read. Costs a LIST, and a GET per snapshot.
     pub async fn later_snapshots(
         &self,
         snapshot: &Snapshot,
     ) -> Result<(Vec<Snapshot>, Vec<Error>), Error> {
-        let (head, _) = head_for_reading(self).await?;
-        let prefix = layout::snapshots_of(self.secrets().oldest().lane(&snapshot.job));
-        let mut listing = self.store().list(&prefix);
+        let mut places = self.series_places(snapshot).await?;
+        let own = places.iter().position(|place| place.session == snapshot.id);
+        places.truncate(own.unwrap_or(places.len()));
         let (mut later, mut unreadable) = (Vec::new(), Vec::new());
-        while let Some(object) = listing.try_next().await? {
-            let Some(place) = Place::parse(&object.key) else {
-                continue;
-            };
-            if place.session == snapshot.id {
-                break;
-            }
-            if !head.is_valid(place.session, place.checkpoint) {
-                continue;
-            }
-            match read_register(self, &place).await {
+        // The listing has the newest first.
+        for place in places.iter().rev() {
+            match read_register(self, place).await {
                 Ok(Register::Snapshot(found)) => later.push(*found),
                 Ok(Register::Aborted(_)) => {}
                 Err(error) if error.is_unreadable() => unreadable.push(error),
                 Err(error) => return Err(error),
             }
         }
-        // The listing has the newest first.
-        later.reverse();
         Ok((later, unreadable))
+    }
+
+    /// Snapshots of the same series that came before `snapshot`, are valid and can be read, newest first.
+    /// Costs as much as [`Repository::later_snapshots`].
+    pub async fn earlier_snapshots(&self, snapshot: &Snapshot) -> Result<Vec<Snapshot>, Error> {
+        let places = self.series_places(snapshot).await?.into_iter();
+        let mut earlier = Vec::new();
+        for place in places.skip_while(|place| place.session != snapshot.id).skip(1) {
+            match read_register(self, &place).await {
+                Ok(Register::Snapshot(found)) => earlier.push(*found),
+                Ok(Register::Aborted(_)) => {}
+                Err(error) if error.is_unreadable() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(earlier)
+    }
+
+    /// The places of all valid snapshots of a series, newest first.
+    async fn series_places(&self, snapshot: &Snapshot) -> Result<Vec<Place>, Error> {
+        let (head, _) = head_for_reading(self).await?;
+        let lane = self.secrets().oldest().lane(&snapshot.job, &snapshot.host);
+        let prefix = layout::snapshots_of(lane);
+        let places: Vec<Place> = places(self.store().list(&prefix)).try_collect().await?;
+        let valid = places.into_iter();
+        Ok(valid.filter(|place| head.is_valid(place.session, place.checkpoint)).collect())
     }
 }
