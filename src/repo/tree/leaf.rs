@@ -60,6 +60,11 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
+    /// Whether nothing of it is missing and nothing may be wrong.
+    pub fn is_exact(&self) -> bool {
+        self.fidelity == Fidelity::Exact && !self.lacks_attributes
+    }
+
     /// An entry without content: anything but a regular file, or an empty one.
     pub fn bare(entry: Entry) -> Self {
         let is_unreadable = entry.seen == Seen::Unreadable;
