@@ -81,11 +81,15 @@ impl Text {
             Extents::None => self.numbers(&[0]),
             Extents::Inline(runs) => {
                 self.numbers(&[1, to_u64(runs.len())]);
-                runs.iter().for_each(|run| self.numbers(&[run.offset_bytes, run.length_bytes]));
+                for run in runs {
+                    self.numbers(&[run.offset_bytes, run.length_bytes]);
+                }
             }
             Extents::Nodes(nodes) => {
                 self.numbers(&[2, to_u64(nodes.len())]);
-                nodes.iter().for_each(|node| self.chunk(node));
+                for node in nodes {
+                    self.chunk(node);
+                }
             }
         }
     }

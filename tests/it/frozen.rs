@@ -31,7 +31,12 @@ async fn open(key: &str) -> Repository {
 
 /// What a restore made: `type mode size mtime content` by the hex of the path.
 fn found(root: &Path, directory: &Path, rows: &mut BTreeMap<String, String>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
+    let entries = match std::fs::read_dir(directory) {
+        // One that could not be listed when it was backed up either; root can.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
+        entries => entries.unwrap(),
+    };
+    for entry in entries {
         let path = entry.unwrap().path();
         if path.ends_with(".backstay-timeline") {
             continue;
