@@ -9,6 +9,7 @@ mod existing;
 mod fetch;
 mod file;
 mod layout;
+mod links;
 mod parents;
 mod pass;
 mod subtree;

@@ -16,6 +16,7 @@ use crate::restore::existing::{clear, missing};
 use crate::restore::fetch::{Fetcher, finish_pieces};
 use crate::restore::file::RestoredFile;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
+use crate::restore::links::{OneFile, one_file};
 use crate::restore::parents::Parents;
 use crate::restore::subtree::{Lost, Step, Subtree};
 use crate::restore::wal::LogPlan;
@@ -45,7 +46,7 @@ pub(super) struct Pass<'a> {
     /// Further names of files, to be made last.
     pub(super) links: Vec<(Entry, TreePath)>,
     /// First name of each hard-linked file.
-    pub(super) first_names: HashMap<(u64, u64), TreePath>,
+    pub(super) first_names: HashMap<OneFile, TreePath>,
     /// Directories from the root to the entry before.
     pub(super) parents: Parents,
     /// Directories to be made in place of lost ones.
@@ -213,13 +214,13 @@ impl Pass<'_> {
             Kind::Unknown => Ok(()),
             Kind::File if stored.fidelity == Fidelity::Absent => Ok(()),
             Kind::File => {
-                if self.is_further_name(&stored.entry) {
+                if self.is_further_name(&stored) {
                     return Ok(());
                 }
                 self.file(fetcher, stored, damage).await
             }
             _ => {
-                if self.is_further_name(&stored.entry) {
+                if self.is_further_name(&stored) {
                     return Ok(());
                 }
                 let entry = stored.entry;
@@ -236,16 +237,16 @@ impl Pass<'_> {
     }
 
     /// Remembers the first name of a hard-linked file, and puts further ones off.
-    fn is_further_name(&mut self, entry: &Entry) -> bool {
-        if entry.links < 2 {
+    fn is_further_name(&mut self, stored: &StoredEntry) -> bool {
+        let Some(file) = one_file(stored) else {
             return false;
-        }
-        let inode = (entry.volume, entry.inode);
-        if let Some(first) = self.first_names.get(&inode) {
+        };
+        let entry = &stored.entry;
+        if let Some(first) = self.first_names.get(&file) {
             self.links.push((entry.clone(), first.clone()));
             return true;
         }
-        self.first_names.insert(inode, entry.path.clone());
+        self.first_names.insert(file, entry.path.clone());
         false
     }
 
