@@ -34,13 +34,14 @@ pub fn is_tagged_cache(directory: impl AsFd) -> bool {
 /// Compiled patterns.
 #[derive(Clone, Debug)]
 pub struct Exclude {
-    patterns: Gitignore,
+    matcher: Gitignore,
+    patterns: Vec<String>,
 }
 
 impl Default for Exclude {
     /// No patterns: nothing is left out.
     fn default() -> Self {
-        Self { patterns: Gitignore::empty() }
+        Self { matcher: Gitignore::empty(), patterns: Vec::new() }
     }
 }
 
@@ -61,18 +62,23 @@ impl Exclude {
                 .add_line(None, pattern)
                 .map_err(|error| format!("exclude pattern {pattern:?} is not valid: {error}"))?;
         }
-        let patterns =
+        let matcher =
             builder.build().map_err(|error| format!("exclude patterns cannot be used: {error}"))?;
-        Ok(Self { patterns })
+        Ok(Self { matcher, patterns: patterns.to_vec() })
+    }
+
+    /// The patterns as they were given.
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
     }
 
     /// Whether the entry at `path`, from the source's root, is left out. Costs a match against each pattern.
     pub fn matches(&self, path: &TreePath, is_directory: bool) -> bool {
-        if self.patterns.is_empty() {
+        if self.matcher.is_empty() {
             return false;
         }
         let path = Path::new(OsStr::from_bytes(path.as_bytes()));
-        self.patterns.matched(path, is_directory).is_ignore()
+        self.matcher.matched(path, is_directory).is_ignore()
     }
 }
 
