@@ -17,6 +17,7 @@ mod find;
 mod init;
 mod key;
 mod keyfiles;
+mod lacking;
 mod limits;
 mod logging;
 mod ls;
