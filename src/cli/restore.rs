@@ -14,13 +14,14 @@ use super::lacking::{self, Accepted, Kinds};
 use super::output::{Fields, Output, fields};
 use super::progress::Sample;
 use super::selection::Selection;
-use super::show;
+use super::series::SeriesArgs;
+use super::{logs, show, snapshots};
 use crate::destination::Overwrite;
 use crate::destination::directory::{DirectoryDestination, Options as DirectoryOptions};
 use crate::list::{Entries, EntriesOptions};
 use crate::repo::Repository;
 use crate::repo::snapshot::Snapshot;
-use crate::restore::{self, Damage, Loss, Options, Progress, Report, RestoredWal, WalOptions};
+use crate::restore::{self, Damage, Loss, Options, Progress, Report, WalOptions};
 use crate::store::Store as _;
 use crate::units::Bytes;
 
@@ -46,6 +47,8 @@ pub(super) struct RestoreArgs {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND[,KIND…]")]
     accept: Vec<Accepted>,
     #[command(flatten)]
+    series: SeriesArgs,
+    #[command(flatten)]
     wal: WalArgs,
     /// Only say what would be written
     #[arg(long)]
@@ -53,14 +56,17 @@ pub(super) struct RestoreArgs {
 }
 
 /// What holds for WAL sources only.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct WalArgs {
-    /// Of a WAL, restore segments up to this number
-    #[arg(long, value_name = "NUMBER")]
-    until_segment: Option<u64>,
+    /// Of a WAL, restore segments up to this one: its name, or its number as names have it
+    #[arg(long, value_name = "SEGMENT")]
+    until_segment: Option<String>,
     /// Of a WAL, go on with segments of later snapshots, as far as they follow without a gap
     #[arg(long)]
     with_later_segments: bool,
+    /// The WAL is not replayed into the directories of its snapshot, so that it may end before them
+    #[arg(long)]
+    log_alone: bool,
     /// Of a WAL, do not leave the marker by which the next backup sees that a new timeline began
     #[arg(long)]
     keep_timeline: bool,
@@ -88,7 +94,7 @@ pub(super) async fn run(
     let prices = context.prices(None)?;
     let place = store.place();
     let repository = context.open_store(Arc::clone(&store)).await?;
-    let snapshot = selection.snapshot(&repository).await?;
+    let snapshot = selection.snapshot(&repository, &args.series).await?;
     let overwrite = match args.overwrite {
         None => Overwrite::Refuse,
         Some(When::IfChanged) => Overwrite::IfChanged,
@@ -112,17 +118,18 @@ pub(super) async fn run(
         },
         delete: args.delete,
         wal: WalOptions {
-            until_segment: args.wal.until_segment,
+            until_segment: args.wal.until_segment.clone(),
             with_later_segments: args.wal.with_later_segments,
+            log_alone: args.wal.log_alone,
             keep_timeline: args.wal.keep_timeline,
         },
     };
     if args.dry_run {
-        let (text, mut answer) =
-            dry_run(args, &repository, &snapshot, selection, (destination, &options)).await?;
+        let (text, mut answer, lacks) =
+            dry_run(args, &repository, &snapshot, destination, &options).await?;
         let bill = Bill::new(store.usage(), prices.as_ref());
         bill.add_to(&mut answer);
-        return out.answer(&(text + &bill.line()), answer, None);
+        return out.answer(&(text + &bill.line()), answer, lacks);
     }
     let total_bytes =
         if selection.path.is_root() { Some(total(&snapshot, &selection)?) } else { None };
@@ -164,13 +171,8 @@ fn lacking(report: &Report, accepted: &Kinds) -> Option<Failure> {
     if let Some(failure) = lacking::refused(report) {
         return Some(failure);
     }
-    if let Some((log, (gap, _))) = report.wal.iter().find_map(|log| Some((log, log.gaps.first()?)))
-    {
-        let source = show::text(&log.source);
-        return Some(Failure::partial(format!(
-            "WAL {source} lacks segment {gap}: a replay ends before it; an older or newer snapshot \
-             may have it"
-        )));
+    if let Some(failure) = report.wal.iter().find_map(logs::lacking) {
+        return Some(failure);
     }
     let Some(first) = report.incomplete.first() else {
         return lacking::short(report, accepted);
@@ -194,10 +196,10 @@ fn text(
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "restored {} ({}) of snapshot {} into {}{resumed}",
+        "restored {} ({}) of {} into {}{resumed}",
         show::count(report.entries, "entry"),
         show::count(report.files, "file"),
-        snapshot.short_id(),
+        snapshots::whose(snapshot),
         show::path(args.to.as_os_str().as_encoded_bytes())
     );
     let kept = match report.kept {
@@ -213,7 +215,7 @@ fn text(
         report.removed
     );
     for log in &report.wal {
-        let _ = writeln!(text, "{}", wal_line(log));
+        let _ = writeln!(text, "{}", logs::restored_line(log));
     }
     text.push_str(&show::first_lines(report.damage.iter().map(damage_line)));
     let incomplete = report.incomplete.iter();
@@ -238,35 +240,12 @@ fn damage_line(damage: &Damage) -> String {
     }
 }
 
-fn wal_line(log: &RestoredWal) -> String {
-    let source = show::text(&log.source);
-    match (log.first, log.last) {
-        (Some(first), Some(last)) => {
-            let later = match log.later {
-                0 => String::new(),
-                count => format!(", {count} of them from later snapshots"),
-            };
-            format!("WAL {source}: segments {first} to {last}{later}")
-        }
-        _ => format!("WAL {source}: no closed segment"),
-    }
-}
-
 fn answer(snapshot: &Snapshot, report: &Report) -> Fields {
     let row = |path: &[u8], more: Value| {
         let mut row = Fields::new();
         show::json_path(&mut row, "path", path);
         row.extend(fields(more));
         Value::Object(row)
-    };
-    let wal = |log: &RestoredWal| {
-        json!({
-            "source": log.source,
-            "first_segment": log.first,
-            "last_segment": log.last,
-            "later_segments": log.later,
-            "gaps": log.gaps,
-        })
     };
     let damage = |damage: &Damage| {
         let mut more = Fields::new();
@@ -281,6 +260,9 @@ fn answer(snapshot: &Snapshot, report: &Report) -> Fields {
     let incomplete = report.incomplete.iter().map(|path| row(path.as_bytes(), json!({})));
     fields(json!({
         "snapshot": snapshot.id.to_string(),
+        "host": snapshot.host,
+        "job": snapshots::policy(snapshot),
+        "finished": show::json_time(snapshot.finished),
         "entries": report.entries,
         "files": report.files,
         "written_bytes": report.written_bytes,
@@ -290,7 +272,7 @@ fn answer(snapshot: &Snapshot, report: &Report) -> Fields {
         "kept": report.kept,
         "damage": damage.collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
-        "wal": report.wal.iter().map(wal).collect::<Vec<_>>(),
+        "wal": report.wal.iter().map(logs::restored_row).collect::<Vec<_>>(),
     }))
 }
 
@@ -299,32 +281,46 @@ async fn dry_run(
     args: &RestoreArgs,
     repository: &Repository,
     snapshot: &Snapshot,
-    selection: Selection,
-    (destination, restore_options): (Arc<DirectoryDestination>, &Options),
-) -> Result<(String, Fields), Failure> {
-    let looked = restore::dry_run(repository, snapshot, destination, restore_options).await?;
-    let options = EntriesOptions {
-        source: selection.source,
-        path: selection.path,
+    destination: Arc<DirectoryDestination>,
+    options: &Options,
+) -> Result<(String, Fields, Option<Failure>), Failure> {
+    let into: Arc<DirectoryDestination> = Arc::clone(&destination);
+    let looked = restore::dry_run(repository, snapshot, into, options).await?;
+    let logs = restore::preview_logs(repository, snapshot, destination, options).await?;
+    let wanted = EntriesOptions {
+        source: options.selection.source.clone(),
+        path: options.selection.path.clone(),
         recursive: true,
         with_top: true,
     };
-    let mut listing = Entries::new(repository, snapshot, options)?;
+    let mut listing = Entries::new(repository, snapshot, wanted)?;
     let (mut entries, mut files, mut size_bytes) = (0, 0, 0);
     while let Some(listed) = listing.next().await? {
+        let log = logs.iter().find(|log| log.source == listed.source.name);
+        let entry = &listed.stored.entry;
+        if log.is_some_and(|log| entry.is_file() && !log.takes(entry.path.name())) {
+            continue;
+        }
         entries += 1;
-        files += u64::from(listed.stored.entry.is_file());
-        size_bytes += listed.stored.entry.size_bytes;
+        files += u64::from(entry.is_file());
+        size_bytes += entry.size_bytes;
     }
-    let text = format!(
-        "would restore {} ({}, {}) of snapshot {} into {} and remove {}; nothing was written\n",
+    let later: u64 = logs.iter().map(|log| log.later).sum();
+    (entries, files) = (entries + later, files + later);
+    size_bytes += logs.iter().map(|log| log.later_bytes).sum::<u64>();
+    let mut text = format!(
+        "would restore {} ({}, {}) of {} into {} and remove {}; nothing was written\n",
         show::count(entries, "entry"),
         show::count(files, "file"),
         Bytes(size_bytes),
-        snapshot.short_id(),
+        snapshots::whose(snapshot),
         show::path(args.to.as_os_str().as_encoded_bytes()),
         show::count(looked.removed, "name")
     );
+    for log in &logs {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", logs::restored_line(log));
+    }
     let answer = fields(json!({
         "snapshot": snapshot.id.to_string(),
         "dry_run": true,
@@ -333,6 +329,7 @@ async fn dry_run(
         "entries": entries,
         "files": files,
         "size_bytes": size_bytes,
+        "wal": logs.iter().map(logs::restored_row).collect::<Vec<_>>(),
     }));
-    Ok((text, answer))
+    Ok((text, answer, logs.iter().find_map(logs::lacking)))
 }

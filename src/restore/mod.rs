@@ -28,9 +28,10 @@ use crate::destination::{self, Destination, Shortfalls};
 use crate::entry::TreePath;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::{self, Repository};
+use crate::source::wal::TIMELINE_MARKER_NAME;
 
 pub use refusals::{Refusal, Refusals};
-pub use wal::{RestoredWal, WalOptions};
+pub use wal::{RestoredWal, WalOptions, timeline_id};
 
 /// What to restore of a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -174,6 +175,44 @@ pub enum Error {
         /// What there is.
         reason: String,
     },
+    /// What was given for a segment is none.
+    #[error(
+        "{text} is no segment of this log, whose segments are named {naming}: give a segment's name, or its \
+         number as names have it"
+    )]
+    Segment {
+        /// What was given.
+        text: String,
+        /// How segments are named.
+        naming: String,
+    },
+    /// A segment before what the directories hold already.
+    #[error(
+        "the directories of snapshot {snapshot} may hold writes of segments up to {ceiling}, which a replay \
+         until segment {until} cannot take back: {remedy} (--log-alone if the log is not replayed into them)"
+    )]
+    TooEarly {
+        /// The segment that was asked for.
+        until: String,
+        /// The snapshot.
+        snapshot: String,
+        /// The newest segment when the directories had been copied.
+        ceiling: String,
+        /// What to do instead.
+        remedy: String,
+    },
+    /// The destination holds segments that an engine would replay too.
+    #[error(
+        "the destination holds {segment}, which is no part of what is restored of log {source_name}, and an \
+         engine would replay it: add --delete (with --overwrite if-changed or always) to remove such \
+         segments, or restore into an empty directory"
+    )]
+    Beyond {
+        /// Where it is in the destination.
+        segment: String,
+        /// The log.
+        source_name: String,
+    },
 }
 
 impl Error {
@@ -183,6 +222,8 @@ impl Error {
             Self::Repository(error) => error.class(),
             Self::Destination(error) => error.class(),
             Self::NotThere { .. } => Class::Missing,
+            Self::Segment { .. } => Class::Config,
+            Self::TooEarly { .. } | Self::Beyond { .. } => Class::Refused,
         }
     }
 }
@@ -222,22 +263,14 @@ pub async fn run(
         return Err(repo::Error::AgentKey.into());
     }
     let mut sources = selected(snapshot, &options.selection)?;
-    wal::check(snapshot, &sources, &options.wal)?;
+    let plans = wal::prepare(repository, snapshot, &sources, options).await?;
+    wal::check_beyond(repository, &destination, &sources, &plans, options.delete).await?;
     // Segments are placed after the directory that they are replayed into.
-    sources.sort_by_key(|(source, _)| wal::wal_facts(source).is_some());
-    let (later, unreadable) = if options.wal.with_later_segments {
-        repository.later_snapshots(snapshot).await?
-    } else {
-        (Vec::new(), Vec::new())
-    };
+    sources.sort_by_key(|(source, _)| plans.contains_key(&source.name));
     blocking(repository, &destination, |destination| destination.begin()).await?;
     let (damage, mut damaged) = mpsc::unbounded_channel();
     let refused = Arc::new(refusals::Refused::default());
     let mut report = Report::default();
-    for error in &unreadable {
-        let (path, detail) = (TreePath::root(), format!("a later snapshot: {error}"));
-        report.damage.push(Damage { path, loss: Loss::LaterSegments, detail });
-    }
     let mut flagged = Vec::new();
     for (source, prefix) in sources {
         let mut pass = pass::Pass {
@@ -246,21 +279,20 @@ pub async fn run(
             prefix,
             path: &options.selection.path,
             destination: &destination,
-            // What shall stay is not known where a later snapshot cannot be read.
-            delete: options.delete && unreadable.is_empty(),
+            delete: options.delete,
             report: &mut report,
-            wal: &options.wal,
+            log: plans.get(&source.name),
+            keep_timeline: options.wal.keep_timeline,
             links: links::Links::default(),
             refused: Arc::clone(&refused),
             parents: parents::Parents::default(),
             stand_ins: Vec::new(),
-            numbers: BTreeSet::new(),
             root_entry: None,
             has_flags: false,
             is_dry: false,
             extra_names: options.delete.then(Names::new),
         };
-        pass.contents(snapshot, &later, Arc::clone(&progress), damage.clone()).await?;
+        pass.contents(snapshot, Arc::clone(&progress), damage.clone()).await?;
         while let Ok(damage) = damaged.try_recv() {
             pass.report.damage.push(damage);
         }
@@ -295,30 +327,37 @@ pub async fn dry_run(
     options: &Options,
 ) -> Result<Report, Error> {
     let sources = selected(snapshot, &options.selection)?;
-    wal::check(snapshot, &sources, &options.wal)?;
+    let plans = wal::prepare(repository, snapshot, &sources, options).await?;
     blocking(repository, &destination, |destination| destination.look()).await?;
     let refused = Arc::new(refusals::Refused::default());
     let mut report = Report::default();
     if options.delete {
         for (source, prefix) in sources {
+            let log = plans.get(&source.name);
+            let mut names = Names::new();
+            if let Some(log) = log {
+                names.extend(log.later.iter().map(|stored| stored.entry.path.name().to_vec()));
+                names.insert(TIMELINE_MARKER_NAME.as_bytes().to_vec());
+            }
             let mut pass = pass::Pass {
                 repository,
                 source,
                 prefix,
                 path: &options.selection.path,
                 destination: &destination,
-                delete: true,
+                // What shall stay is not known where a later snapshot cannot be read.
+                delete: log.is_none_or(|log| log.unreadable.is_empty()),
                 report: &mut report,
-                wal: &options.wal,
+                log,
+                keep_timeline: options.wal.keep_timeline,
                 links: links::Links::default(),
                 refused: Arc::clone(&refused),
                 parents: parents::Parents::default(),
                 stand_ins: Vec::new(),
-                numbers: BTreeSet::new(),
                 root_entry: None,
                 has_flags: false,
                 is_dry: true,
-                extra_names: Some(Names::new()),
+                extra_names: Some(names),
             };
             pass.look();
             pass.seal().await?;
@@ -326,6 +365,19 @@ pub async fn dry_run(
     }
     report.refused = refused.take();
     Ok(report)
+}
+
+/// What a restore would take of each log, and what it would refuse; touches nothing.
+pub async fn preview_logs(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    destination: Arc<dyn Destination>,
+    options: &Options,
+) -> Result<Vec<RestoredWal>, Error> {
+    let sources = selected(snapshot, &options.selection)?;
+    let plans = wal::prepare(repository, snapshot, &sources, options).await?;
+    wal::check_beyond(repository, &destination, &sources, &plans, options.delete).await?;
+    Ok(plans.into_values().map(|plan| plan.restored).collect())
 }
 
 /// Calls the destination on the CPU pool.

@@ -1,6 +1,5 @@
 //! The two passes over a source's tree.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -8,7 +7,7 @@ use tokio::sync::mpsc;
 use crate::destination::{self, Destination, Looked, Removed};
 use crate::entry::{Cutter, Entry, Extent, Kind, Seen, TreePath};
 use crate::exclude::Exclude;
-use crate::facts::{Facts, WalFacts};
+use crate::facts::Facts;
 use crate::repo::content::ContentItems;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
@@ -22,7 +21,7 @@ use crate::restore::links::Links;
 use crate::restore::parents::Parents;
 use crate::restore::refusals::Refused;
 use crate::restore::subtree::{Lost, Step, Subtree};
-use crate::restore::wal::{RestoredWal, WalOptions, gaps, is_wanted, wal_facts};
+use crate::restore::wal::LogPlan;
 use crate::restore::{Damage, Error, Loss, Names, Progress, Report, blocking};
 use crate::units::to_u64;
 
@@ -41,7 +40,10 @@ pub(super) struct Pass<'a> {
     pub(super) path: &'a TreePath,
     pub(super) destination: &'a Arc<dyn Destination>,
     pub(super) delete: bool,
-    pub(super) wal: &'a WalOptions,
+    /// What is taken of a log; `None` for other sources, and for a part of a log.
+    pub(super) log: Option<&'a LogPlan>,
+    /// Whether the marker of a new timeline is left out.
+    pub(super) keep_timeline: bool,
     pub(super) report: &'a mut Report,
     /// Files with more names than one.
     pub(super) links: Links,
@@ -51,8 +53,6 @@ pub(super) struct Pass<'a> {
     pub(super) parents: Parents,
     /// Directories to be made in place of lost ones.
     pub(super) stand_ins: Vec<Entry>,
-    /// Segments of a WAL source, by their numbers.
-    pub(super) numbers: BTreeSet<u64>,
     /// The root of what is restored.
     pub(super) root_entry: Option<Entry>,
     /// Whether an entry has inode flags, which come last of all.
@@ -102,7 +102,6 @@ impl Pass<'_> {
     pub(super) async fn contents(
         &mut self,
         snapshot: &Snapshot,
-        later: &[Snapshot],
         progress: Arc<Progress>,
         damage: mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
@@ -116,7 +115,6 @@ impl Pass<'_> {
         );
         let mut subtree = self.subtree().await?;
         self.look();
-        let facts = wal_facts(self.source);
         let mut found = false;
         let mut waiting = Vec::new();
         while let Some(step) = subtree.next().await? {
@@ -134,11 +132,10 @@ impl Pass<'_> {
             }
             waiting.extend(entries);
             if waiting.len() >= ENTRIES_TOGETHER {
-                self.entries(&mut fetcher, std::mem::take(&mut waiting), facts.as_ref(), &damage)
-                    .await?;
+                self.entries(&mut fetcher, std::mem::take(&mut waiting), &damage).await?;
             }
         }
-        self.entries(&mut fetcher, waiting, facts.as_ref(), &damage).await?;
+        self.entries(&mut fetcher, waiting, &damage).await?;
         if !found {
             return Err(Error::NotThere {
                 wanted: format!("{}/{}", self.source.name, self.path),
@@ -146,22 +143,15 @@ impl Pass<'_> {
                 reason: format!("backstay ls shows what source {} has", self.source.name),
             });
         }
-        let count = match &facts {
-            Some(facts) => self.later(&mut fetcher, &damage, facts, later).await?,
-            None => 0,
-        };
+        if let Some(log) = self.log {
+            self.later(&mut fetcher, &damage, log).await?;
+        }
         self.make_links(&mut fetcher, &damage).await?;
         self.report.fetched_bytes += fetcher.finish().await?;
-        if let Some(facts) = facts {
-            self.report.wal.push(RestoredWal {
-                source: self.source.name.clone(),
-                first: self.numbers.first().copied(),
-                last: self.numbers.last().copied(),
-                later: count,
-                gaps: gaps(&self.numbers),
-            });
-            if !self.wal.keep_timeline && self.path.is_root() {
-                self.begin_timeline(&facts).await?;
+        if let Some(log) = self.log {
+            self.report.wal.push(log.restored.clone());
+            if !self.keep_timeline {
+                self.begin_timeline(&log.restored).await?;
             }
         }
         Ok(())
@@ -198,7 +188,6 @@ impl Pass<'_> {
         &mut self,
         fetcher: &mut Fetcher,
         entries: Vec<StoredEntry>,
-        facts: Option<&WalFacts>,
         damage: &mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
         let directories = std::mem::take(&mut self.stand_ins);
@@ -221,9 +210,7 @@ impl Pass<'_> {
         };
         blocking(self.repository, self.destination, make).await?;
         for stored in entries {
-            if let Some(facts) = facts
-                && !is_wanted(facts, self.wal, &stored.entry, &mut self.numbers)
-            {
+            if !self.wants(&stored.entry) {
                 continue;
             }
             if self.refused.covers(&self.place(&stored.entry.path, stored.entry.is_directory())) {
@@ -236,6 +223,11 @@ impl Pass<'_> {
             self.entry(fetcher, stored, damage).await?;
         }
         Ok(())
+    }
+
+    /// Whether an entry is taken: of a log, not every segment is.
+    fn wants(&self, entry: &Entry) -> bool {
+        self.log.is_none_or(|log| !entry.is_file() || log.restored.takes(entry.path.name()))
     }
 
     async fn subtree(&self) -> Result<Subtree, repo::Error> {
@@ -518,6 +510,9 @@ impl Pass<'_> {
                 }
             };
             for stored in entries {
+                if !self.wants(&stored.entry) {
+                    continue;
+                }
                 let is_directory = stored.entry.is_directory();
                 let place = self.place(&stored.entry.path, is_directory);
                 while let Some(done) = open.pop_if(|(last, _)| !place.starts_with(&last.path)) {

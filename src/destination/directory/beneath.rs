@@ -68,6 +68,17 @@ pub(super) struct Root {
 }
 
 impl Root {
+    /// Opens the root if it is there.
+    pub(super) fn open_if_there(path: &Path) -> Result<Option<Self>, Error> {
+        match Self::open(path, std::iter::empty()) {
+            Ok(root) => Ok(Some(root)),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens the root. Links in the path *to* it are the caller's own and are followed.
     ///
     /// `protected` directories are never restored into and never removed.

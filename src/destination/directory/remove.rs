@@ -5,6 +5,7 @@
 //! ask it the same. A directory goes only when all that is in it went.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{self as sys, AtFlags};
@@ -311,6 +312,20 @@ fn list(root: &Root, directory: &Directory, path: &TreePath) -> Result<Vec<Vec<u
         }
     }
     Ok(names)
+}
+
+/// The names in a directory below `root`, without a restore having begun; none where it is missing.
+pub(super) fn names_in(root: &Path, path: &TreePath) -> Result<Vec<Vec<u8>>, Error> {
+    let Some(root) = Root::open_if_there(root)? else {
+        return Ok(Vec::new());
+    };
+    match root.directory(path) {
+        Ok(directory) => list(&root, &directory, path),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
