@@ -16,9 +16,10 @@ use super::output::{Fields, Output, fields};
 use super::progress::Sample;
 use super::{show, sources};
 use crate::backup::{self, Options, Progress, Report};
+use crate::exclude;
 use crate::repo::codec::Compression;
 use crate::repo::writer::WriterOptions;
-use crate::source::{CutterChoice, DirectoryOptions, DirectorySource, Source, check_exclude};
+use crate::source::{CutterChoice, DirectoryOptions, DirectorySource, Source};
 use crate::store::{self, Counted, Prices, Store as _};
 use crate::units::{Bytes, MIB, to_usize};
 
@@ -150,7 +151,7 @@ fn read_patterns(file: &Path) -> Result<Vec<String>, Failure> {
         if pattern.trim().is_empty() || pattern.starts_with('#') {
             continue;
         }
-        check_exclude(pattern)
+        exclude::check(pattern)
             .map_err(|reason| Failure::usage(format!("{}:{line}: {reason}", file.display())))?;
         patterns.push(pattern.to_owned());
     }

@@ -22,7 +22,7 @@ use crate::facts::Facts;
 use crate::world::World;
 
 pub use cutter::CutterChoice;
-pub use directory::{DirectoryOptions, DirectorySource, check_exclude};
+pub use directory::{DirectoryOptions, DirectorySource};
 pub use wal::{ClosedRule, WalOptions, WalSource};
 
 /// Something that a policy or a command line asks to back up.

@@ -8,6 +8,7 @@ mod policies;
 mod reading;
 mod refusals;
 mod round_trip;
+mod shortfalls;
 mod storage;
 mod store_surface;
 

@@ -6,7 +6,6 @@
 //! with no word to the engine and no space on its disk.
 
 mod cut;
-mod exclude;
 mod files;
 mod listing;
 mod pin;
@@ -25,13 +24,12 @@ use async_trait::async_trait;
 use rustix::fs::RawDir;
 
 use self::cut::{PinnedCut, WalkingCut};
-use self::exclude::Exclude;
-pub use self::exclude::check as check_exclude;
 use self::files::BelowFiles;
 use self::walk::Walk;
 use super::file::{Cutting, Owners, Reading, Root, Steadiness};
 use super::{Cut, CutterChoice, Error, Source};
 use crate::entry::TreePath;
+use crate::exclude::Exclude;
 use crate::facts::Facts;
 use crate::source::Previous;
 use crate::units::{KIB, MIB};
