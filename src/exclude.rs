@@ -15,7 +15,6 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::pread;
 
-use crate::entry::TreePath;
 
 /// The file that marks a directory as a cache (<https://bford.info/cachedir/>).
 pub const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
@@ -91,11 +90,11 @@ impl Exclude {
     }
 
     /// Whether the entry at `path`, from the source's root, is left out. Costs a match against each pattern.
-    pub fn matches(&self, path: &TreePath, is_directory: bool) -> bool {
+    pub fn matches(&self, path: &[u8], is_directory: bool) -> bool {
         if self.matcher.is_empty() {
             return false;
         }
-        let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+        let path = Path::new(OsStr::from_bytes(path));
         self.matcher.matched(path, is_directory).is_ignore()
     }
 }
@@ -163,7 +162,7 @@ mod tests {
         let patterns = ["*.log", "!keep.log", "/top", "build/", "a/b", "**/deep/*.tmp"];
         let exclude = Exclude::new(&patterns.map(str::to_owned)).unwrap();
         let matches = |path: &str, is_directory| {
-            exclude.matches(&TreePath::from_bytes(path).unwrap(), is_directory)
+            exclude.matches(path.as_bytes(), is_directory)
         };
         assert!(matches("x.log", false) && matches("d/x.log", false));
         assert!(!matches("keep.log", false) && !matches("d/keep.log", false));

@@ -86,12 +86,13 @@ impl Assembly {
                     self.compared.shared |= stored.entry.is_file();
                     entries.push(*stored);
                 }
-                DraftEntry::Pending { answer, was } => {
+                DraftEntry::Pending { answer, was, listed_bytes } => {
                     let read = answer.await.map_err(|_| {
                         repo::Error::Bug("a file was ordered but never read".into())
                     })?;
                     // The fingerprint is of the listing: it must not stand for anything else.
-                    if !read.problems.is_empty() || read.stored.is_none() {
+                    let size_bytes = read.stored.as_ref().map(|stored| stored.entry.size_bytes);
+                    if !read.problems.is_empty() || size_bytes != Some(listed_bytes) {
                         fingerprint = NO_FINGERPRINT;
                     }
                     self.problems.extend(read.problems);

@@ -34,6 +34,8 @@ pub(super) enum DraftEntry {
         answer: oneshot::Receiver<ReadFile>,
         /// What the parent has under the same path, if that can be compared.
         was: Option<Was>,
+        /// Its size in the listing.
+        listed_bytes: u64,
     },
 }
 
@@ -309,11 +311,12 @@ impl Scan {
         self.count(&entry, was.as_ref());
         // What nothing is believed of is no help for reading either: it may be damaged.
         let parent = was.filter(|_| !self.belief.is_blind());
+        let listed_bytes = entry.size_bytes;
         let request = ReadRequest { entry, parent, slot };
         let order = Order::Read(Box::new(request));
         // Nobody takes orders any more only when the run is ending with an error.
         drop(self.orders.send(order).await);
-        Ok(DraftEntry::Pending { answer, was: content })
+        Ok(DraftEntry::Pending { answer, was: content, listed_bytes })
     }
 
     /// What the parent has of a file, if the ids of its chunks can be compared with those of today: they

@@ -11,6 +11,8 @@ FILE, DIRECTORY, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK, NAME = range(1, 9)
 XATTRS, HARD_LINKED, SPARSE, CHANGED, NOT_STORED = 1, 2, 4, 8, 16
 LEFT_OUT, LACKS_ATTRIBUTES, INODE_FLAGS = 32, 64, 128
 INCOMPLETE = CHANGED | NOT_STORED | LACKS_ATTRIBUTES
+# Inode flags that a listing shows.
+LISTED = 16 | 32 | 64
 # What inode flags are called, by the bit.
 INODE_FLAG_WORDS = {16: "immutable", 32: "append-only", 64: "no-dump", 1 << 23: "no-copy-on-write"}
 U64 = 1 << 64
@@ -82,7 +84,8 @@ def fingerprint(entries, secret):
     for one in entries:
         text += string(one.path) + bytes([one.type])
         numbers = [one.mode, one.uid, one.gid, one.size, *one.modified, *one.changed, one.inode]
-        numbers += [one.links[0] if one.links else 0, one.inode_flags, bool(one.flags & LEFT_OUT)]
+        numbers += [one.links[0] if one.links else 0, one.inode_flags & LISTED]
+        numbers.append(bool(one.flags & LEFT_OUT))
         text += b"".join((number % U64).to_bytes(8, "little") for number in numbers)
         text += special(one)
     return keyed_hash(secret.tree, bytes(text), 16)

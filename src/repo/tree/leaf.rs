@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::entry::{Entry, FileTime, INODE_FLAGS_KEPT, Kind, NANOSECONDS_PER_SECOND, Seen, Xattr};
+use crate::entry::{Entry, FileTime, INODE_FLAGS_KEPT, INODE_FLAGS_LISTED, Kind, NANOSECONDS_PER_SECOND, Seen, Xattr};
 use crate::repo::reference::{FrameTable, Frames};
 use crate::repo::secret::Keys;
 use crate::repo::tree::content::{Content, Extents, Unplaced};
@@ -111,7 +111,7 @@ pub fn fingerprint<'a>(keys: &Keys, entries: impl Iterator<Item = &'a Entry>) ->
             entry.inode,
             // As a leaf keeps it, so that whoever reads the leaf can check the fingerprint.
             if hard_linked(entry) { entry.volume } else { 0 },
-            u64::from(entry.inode_flags),
+            u64::from(entry.inode_flags & INODE_FLAGS_LISTED),
             u64::from(entry.seen == Seen::LeftOut),
         ];
         for number in numbers {
