@@ -246,7 +246,7 @@ impl Pass<'_> {
         let mut stored = stored;
         let original = stored.entry.path.clone();
         stored.entry.path = self.place(&original, stored.entry.is_directory());
-        if stored.fidelity != Fidelity::Exact {
+        if stored.fidelity != Fidelity::Exact || stored.lacks_attributes {
             self.report.incomplete.push(original);
         }
         self.has_flags |= stored.entry.inode_flags != 0;
