@@ -127,9 +127,7 @@ pub(in crate::source) fn inode_flags_of_fd(fd: impl AsFd, listed: &Entry) -> u32
         return 0;
     }
     let flags = retry_on_intr(|| ioctl_getflags(fd.as_fd()));
-    flags.map_or(0, |flags| u32::try_from(flags.bits()).unwrap_or(0))
-        & INODE_FLAGS_KEPT
-        & !INODE_FLAGS_LISTED
+    flags.map_or(0, |flags| flags.bits()) & INODE_FLAGS_KEPT & !INODE_FLAGS_LISTED
 }
 
 /// Whether an open file is another one than was listed. Where inode numbers do not last, the name and

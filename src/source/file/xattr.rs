@@ -151,17 +151,10 @@ fn sized(ask: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Err
 }
 
 fn failed(place: &Place<'_>, path: &TreePath, action: &str, errno: Errno) -> Problem {
-    match (place, errno) {
-        // What is held cannot vanish: it is `/proc` that is not there.
-        (Place::Held(_), Errno::NOENT) => Problem {
-            path: path.clone(),
-            fault: Fault::Unreadable,
-            detail: format!("{action}: /proc is not mounted"),
-        },
-        // What is open cannot vanish or be replaced.
-        _ => {
-            let detail = format!("{action}: {}", std::io::Error::from(errno));
-            Problem { path: path.clone(), fault: Fault::Unreadable, detail }
-        }
-    }
+    // What is open or held cannot vanish or be replaced: it is `/proc` that is not there.
+    let detail = match (place, errno) {
+        (Place::Held(_), Errno::NOENT) => format!("{action}: /proc is not mounted"),
+        _ => format!("{action}: {}", std::io::Error::from(errno)),
+    };
+    Problem { path: path.clone(), fault: Fault::Unreadable, detail }
 }

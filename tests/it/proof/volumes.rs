@@ -84,14 +84,17 @@ async fn another_volume_in_the_same_place_is_read() {
     let at = |name: &str| place.path().join(name);
     fs::create_dir_all(at("tree/volume")).unwrap();
     fs::write(at("tree/volume/below"), "hidden by the mount").unwrap();
-    let Some(first) = formatted(Format::Ext4, &at("tree/volume")) else { return };
+    if make_image(Format::Ext4, &at("first.image")).is_none() {
+        return;
+    }
+    let first = mount_image(&at("first.image"), &at("tree/volume"));
     fs::write(at("tree/volume/file"), "first").unwrap();
     tick();
     let repository = repository().await;
     backup(&repository, &at("tree")).await;
     drop(first);
     // A copy of the bytes has the same inodes and times; only what it says of itself is new.
-    fs::copy(at("tree/volume.image"), at("second.image")).unwrap();
+    fs::copy(at("first.image"), at("second.image")).unwrap();
     run(Command::new(tool("tune2fs")).args(["-U", "random"]).arg(at("second.image")));
     let second = mount_image(&at("second.image"), &at("tree/volume"));
     let report = backup(&repository, &at("tree")).await;
