@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::limits::LimitArgs;
 use super::logging::{LogFormat, LogLevel};
+use crate::environment::{self, Environment, Form};
 use crate::policy::{self, Policy};
 use crate::repo::Repository;
 use crate::repo::envelope::SecretString;
@@ -83,9 +84,14 @@ pub(super) struct Context {
     world: World,
 }
 
-/// A variable that is set to something.
-pub(super) fn variable(name: &str) -> Option<std::ffi::OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+/// A variable that is set to something that can be meant.
+pub(super) fn variable(name: &str) -> Result<Option<String>, Failure> {
+    Ok(secret_variable(name)?.map(|value| value.to_string()))
+}
+
+fn secret_variable(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
+    let environment = Environment::of_process();
+    Ok(environment.value(name)?.map(|value| Zeroizing::new(value.to_owned())))
 }
 
 impl Context {
@@ -100,8 +106,11 @@ impl Context {
     }
 
     /// The directory for downloaded metadata, if there is to be one.
-    fn cache(&self) -> Option<PathBuf> {
-        self.globals.cache.clone().or_else(|| variable("BACKSTAY_CACHE").map(PathBuf::from))
+    fn cache(&self) -> Result<Option<PathBuf>, Failure> {
+        match &self.globals.cache {
+            Some(directory) => Ok(Some(directory.clone())),
+            None => Ok(variable("BACKSTAY_CACHE")?.map(PathBuf::from)),
+        }
     }
 
     /// This machine's name.
@@ -117,10 +126,13 @@ impl Context {
     /// The store's URL; what the command line says goes before `policy`, and that before the environment.
     pub(super) fn url(&self, policy: Option<&Policy>) -> Result<String, Failure> {
         let said = policy.and_then(|policy| policy.repository.clone());
-        match self.globals.repository.clone().or(said) {
-            Some(url) => Ok(url),
-            None => repository_variable(),
-        }
+        let said = self.globals.repository.clone().or(said);
+        let said = said.map_or_else(|| variable("BACKSTAY_REPOSITORY"), |url| Ok(Some(url)))?;
+        said.ok_or_else(|| {
+            Failure::usage(
+                "no repository was given: name one with --repository URL or BACKSTAY_REPOSITORY",
+            )
+        })
     }
 
     /// The store at `url`, with the limits that are said anywhere. Contacts nobody.
@@ -168,8 +180,9 @@ impl Context {
 
     /// Opens the repository in `store`.
     pub(super) async fn open_store(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
+        let cache = self.cache()?;
         let opened = self.open_past_cache(store).await?;
-        if let Some(directory) = self.cache()
+        if let Some(directory) = cache
             && let Err(error) = opened.keep_metadata_in(&directory)
         {
             tracing::warn!(%error, directory = %directory.display(), "going on without a cache");
@@ -180,8 +193,12 @@ impl Context {
     /// The key that was given.
     async fn unlock(&self) -> Result<Unlock, Failure> {
         let passphrase = passphrase()?;
-        let file = self.globals.key_file.clone();
-        let file = file.or_else(|| variable("BACKSTAY_KEY_FILE").map(PathBuf::from));
+        let (what, file) = match self.globals.key_file.clone() {
+            Some(file) => ("key file", Some(file)),
+            None => {
+                ("key file (BACKSTAY_KEY_FILE)", variable("BACKSTAY_KEY_FILE")?.map(PathBuf::from))
+            }
+        };
         let Some(file) = file else {
             return passphrase.map(Unlock::from_passphrase).ok_or_else(|| {
                 Failure::usage(
@@ -190,21 +207,12 @@ impl Context {
                 )
             });
         };
-        let text = read_secret("key file", &file)?;
+        let text = read_secret(what, &file)?;
         let name = file.display().to_string();
         // Taking a passphrase's wrapping off keeps a core busy for a second.
         let opening = move || Unlock::from_file(&name, &text, passphrase.as_ref());
         Ok(self.world.cpu.run(opening).await?)
     }
-}
-
-fn repository_variable() -> Result<String, Failure> {
-    let Some(url) = variable("BACKSTAY_REPOSITORY") else {
-        return Err(Failure::usage(
-            "no repository was given: name one with --repository URL or BACKSTAY_REPOSITORY",
-        ));
-    };
-    url.into_string().map_err(|_| Failure::usage("BACKSTAY_REPOSITORY is not UTF-8"))
 }
 
 /// The passphrase from the environment, if there is one.
@@ -214,31 +222,20 @@ pub(super) fn passphrase() -> Result<Option<SecretString>, Failure> {
 
 /// The passphrase in the variable `name`, or in the file that the variable `name` with `_FILE` names.
 pub(super) fn passphrase_in(name: &str) -> Result<Option<SecretString>, Failure> {
-    let direct = variable(name);
-    let file = variable(&format!("{name}_FILE")).map(PathBuf::from);
+    let file_name = format!("{name}_FILE");
+    let direct = secret_variable(name)?;
+    let file = variable(&file_name)?.map(PathBuf::from);
     match (direct, file) {
         (Some(_), Some(_)) => {
-            Err(Failure::usage(format!("{name} and {name}_FILE are both set: set one of them")))
+            Err(Failure::usage(format!("{name} and {file_name} are both set: set one of them")))
         }
-        (Some(text), None) => match text.into_string() {
-            Ok(text) => Ok(Some(SecretString::from(text))),
-            Err(_) => Err(Failure::usage(format!("{name} is not UTF-8"))),
-        },
+        (Some(text), None) => Ok(Some(SecretString::from(text.to_string()))),
         (None, Some(file)) => {
-            let bytes = read_secret("passphrase file", &file)?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| {
-                Failure::usage(format!("passphrase file {}: it is not UTF-8", file.display()))
-            })?;
-            // An editor ends the line; that is no part of the passphrase.
-            let text = text.strip_suffix('\n').unwrap_or(text);
-            let text = text.strip_suffix('\r').unwrap_or(text);
-            if text.is_empty() {
-                return Err(Failure::usage(format!(
-                    "passphrase file {}: it is empty",
-                    file.display()
-                )));
-            }
-            Ok(Some(SecretString::from(text.to_owned())))
+            let bytes = read_secret(&format!("passphrase file ({file_name})"), &file)?;
+            let name = format!("{file_name}, {}", file.display());
+            let text = environment::clean(&name, &bytes, Form::Passphrase)?;
+            let empty = || Failure::usage(format!("{name}: the passphrase file is empty"));
+            Ok(Some(SecretString::from(text.ok_or_else(empty)?.to_string())))
         }
         (None, None) => Ok(None),
     }

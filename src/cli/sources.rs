@@ -116,6 +116,19 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Understands `key` and `key=value`.
+pub(super) fn wanted_label(text: &str) -> Result<(String, Option<String>), String> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if key.is_empty() {
+        Err("write KEY or KEY=VALUE".to_owned())
+    } else {
+        Ok((key.to_owned(), value))
+    }
+}
+
 /// The sources of a policy.
 pub(super) fn of_policy(policy: &Policy) -> Result<Vec<Box<dyn Source>>, Failure> {
     policy.sources.iter().map(of_policy_source).collect()
@@ -195,5 +208,10 @@ mod tests {
         assert!(memory("64").is_err() && memory("x").is_err());
         assert!(compression("20").is_err() && compression("off").is_ok());
         assert!(label("=x").is_err() && label("x").is_err());
+        let pair = |key: &str, value: Option<&str>| Ok((key.to_owned(), value.map(str::to_owned)));
+        assert_eq!(wanted_label("a"), pair("a", None));
+        assert_eq!(wanted_label("a="), pair("a", Some("")));
+        assert_eq!(wanted_label("a=b=c"), pair("a", Some("b=c")));
+        assert!(wanted_label("=x").is_err() && wanted_label("").is_err());
     }
 }
