@@ -64,6 +64,7 @@ pub(super) fn mode(entry: &Entry) -> String {
         Kind::Socket => 's',
         Kind::CharacterDevice { .. } => 'c',
         Kind::BlockDevice { .. } => 'b',
+        Kind::Unknown => '?',
     };
     let mut text = String::from(kind);
     for (shift, special, set, unset) in
@@ -92,6 +93,7 @@ pub(super) fn kind(kind: &Kind) -> &'static str {
         Kind::Socket => "socket",
         Kind::CharacterDevice { .. } => "character-device",
         Kind::BlockDevice { .. } => "block-device",
+        Kind::Unknown => "unknown",
     }
 }
 
