@@ -19,7 +19,7 @@ use crate::repo::Repository;
 use crate::repo::envelope::SecretString;
 use crate::repo::keyfile::Unlock;
 use crate::store::{self, Counted, Prices, Settings, Store};
-use crate::world::World;
+use crate::world::{Cpu, World};
 
 /// No key file and no passphrase is longer.
 const KEY_LIMIT_BYTES: u64 = 1 << 20;
@@ -78,7 +78,7 @@ pub(super) struct Globals {
 }
 
 /// The surroundings of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Context {
     globals: Globals,
     world: World,
@@ -98,6 +98,15 @@ impl Context {
     /// The surroundings that the global options say.
     pub(super) fn new(globals: Globals, world: World) -> Self {
         Self { globals, world }
+    }
+
+    /// The same with at most so many threads that keep a core busy.
+    pub(super) fn with_threads(&self, threads: usize) -> Self {
+        let mut context = self.clone();
+        if threads < self.world.cpu.parallelism() {
+            context.world.cpu = Cpu::threads(threads);
+        }
+        context
     }
 
     /// Clock, randomness and CPU.

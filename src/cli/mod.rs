@@ -22,6 +22,7 @@ mod keyfiles;
 mod limits;
 mod logging;
 mod ls;
+mod memory;
 mod output;
 mod probing;
 mod progress;

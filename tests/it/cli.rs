@@ -3,6 +3,9 @@
 
 mod answers;
 mod elsewhere;
+mod late;
+mod memory;
+mod outside;
 mod policies;
 mod reading;
 mod refusals;
