@@ -195,6 +195,45 @@ fn nothing_hostile_that_a_server_says_reaches_a_terminal() {
     }
 }
 
+/// Refusals of a server or of a proxy before it that a person can do something about.
+#[test]
+fn what_a_store_refuses_says_what_to_do() {
+    let place = Place::bare();
+    place.write("data/a.txt", b"alpha\n");
+    let proxy = HttpProxy::start(moto().endpoint());
+    let run = |arguments: &[&str], key: &str| {
+        let mut command = program(&place.path("."));
+        command.envs(Moto::environment_via(proxy.address())).env("BACKSTAY_KEY_FILE", key);
+        said(command.args(arguments).args(["-r", &Moto::url("refusals")]))
+    };
+    run(&["init", "--keys", "keys", "--no-probe"], "").ok();
+    let error = |status, code: &str, message: &str| {
+        let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+        Action::Answer(Reply::new(status).body(body))
+    };
+    let checksum = "Unsupported header 'x-amz-checksum-sha256' received for this API call.";
+    for (action, word) in [
+        (Action::Answer(Reply::new(413)), "client_max_body_size"),
+        (error(413, "EntityTooLarge", ""), "64 MiB"),
+        (error(400, "InvalidArgument", checksum), "BACKSTAY_S3_CHECKSUM=false"),
+    ] {
+        proxy.add(Rule::new(action).method("PUT").path("pack/"));
+        run(&["backup", "data"], "keys/agent.key").refuses(2, &[word]);
+        proxy.clear();
+    }
+    run(&["backup", "data"], "keys/agent.key").ok();
+    let archived = error(403, "InvalidObjectState", "not valid for the storage class");
+    proxy.add(Rule::new(archived).method("GET").path("pack/"));
+    for arguments in
+        [&["restore", "latest", "--to", "back"][..], &["check", "--read-data", "--no-probe"]]
+    {
+        let said = run(arguments, "keys/recovery.key");
+        assert!(!matches!(said.code, 0 | 6), "{said:?}");
+        let all = format!("{}{}", said.text(), said.stderr);
+        assert!(all.contains("archive") && !all.contains("damage"), "{said:?}");
+    }
+}
+
 #[test]
 fn snapshots_are_found_by_label() {
     let place = Place::new();
