@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::backup::extent::Course;
 use crate::backup::flow::{Piece, Progress, ReadRequest, Stage, Task};
 use crate::backup::list::ListWriter;
-use crate::backup::small::unreadable;
+use crate::backup::small::{unreadable, with_attributes};
 use crate::entry::{Cutter, Entry, Extent};
 use crate::repo;
 use crate::repo::chunker::{Chunker, Gear};
@@ -35,8 +36,7 @@ struct Reading {
     content: Box<dyn source::Content>,
     gear: Arc<Gear>,
     chunker: Option<Chunker>,
-    /// Runs of data that were not read yet; the first one may have been begun.
-    runs: VecDeque<Extent>,
+    course: Course,
     carry: Vec<u8>,
     capacity_bytes: usize,
 }
@@ -56,16 +56,16 @@ impl Reading {
         cutter: Cutter,
         runs: Option<&[Extent]>,
     ) -> Self {
-        let size_bytes = content.entry().size_bytes;
-        let whole = [Extent { offset_bytes: 0, length_bytes: size_bytes }];
-        let runs = runs.unwrap_or(&whole).iter().filter(|run| run.length_bytes > 0).copied();
+        let course = Course::new(runs);
         let chunker = match cutter {
             Cutter::Content { average_bytes } => Some(Chunker::new(average_bytes)),
             _ => None,
         };
-        let capacity_bytes = chunker
-            .map_or(to_usize(size_bytes), |chunker| chunker.longest_bytes().max(PIECE_BYTES));
-        Self { content, gear, chunker, runs: runs.collect(), carry: Vec::new(), capacity_bytes }
+        // With room for a byte more, the read of a whole file comes short and so proves its end.
+        let whole_bytes = to_usize(content.entry().size_bytes).max(MIB) + 1;
+        let capacity_bytes =
+            chunker.map_or(whole_bytes, |chunker| chunker.longest_bytes().max(PIECE_BYTES));
+        Self { content, gear, chunker, course, carry: Vec::new(), capacity_bytes }
     }
 
     /// Reads and cuts the next piece; an empty one ends the file. Blocks.
@@ -74,12 +74,12 @@ impl Reading {
         let mut bytes = Vec::with_capacity(self.capacity_bytes + 64);
         bytes.append(&mut self.carry);
         self.fill(&mut bytes)?;
-        let ended = self.runs.is_empty();
+        let ended = self.course.is_over();
         let mut lengths = Vec::new();
         let mut cut = 0;
         while let Some(rest) = bytes.get(cut..).filter(|rest| !rest.is_empty()) {
             let length = match self.chunker {
-                None => rest.len(),
+                None => rest.len().min(to_usize(FRAME_LIMIT_BYTES.into())),
                 Some(chunker) => chunker.cut(&self.gear, rest),
             };
             // A cut before the end is where it would be with more data too; at the end only the
@@ -100,25 +100,9 @@ impl Reading {
     }
 
     fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<(), Problem> {
-        while bytes.len() < self.capacity_bytes {
-            let Some(run) = self.runs.front_mut() else {
-                return Ok(());
-            };
-            let start = bytes.len();
-            let want = to_usize(run.length_bytes).min(self.capacity_bytes - start);
-            let read = self.content.append_to(bytes, want, run.offset_bytes)?;
-            if read < want {
-                return Err(Problem {
-                    path: self.content.entry().path.clone(),
-                    fault: source::Fault::Shrunk,
-                    detail: "it became shorter while it was read".into(),
-                });
-            }
-            run.offset_bytes += to_u64(read);
-            run.length_bytes -= to_u64(read);
-            if run.length_bytes == 0 {
-                self.runs.pop_front();
-            }
+        while bytes.len() < self.capacity_bytes && !self.course.is_over() {
+            let most_bytes = self.capacity_bytes - bytes.len();
+            self.course.advance(&mut *self.content, bytes, most_bytes)?;
         }
         Ok(())
     }
@@ -129,15 +113,16 @@ pub(super) struct Opened {
     pub(super) entry: Entry,
     pub(super) cutter: Cutter,
     pub(super) runs: Option<Vec<Extent>>,
+    /// Why attributes are missing.
+    pub(super) lacking: Option<Problem>,
 }
 
 /// Asks an open file for everything but its bytes. Blocks.
 pub(super) fn inspect(content: &mut dyn source::Content) -> Result<Opened, Problem> {
     let cutter = cutter_for(content.cutter()?, content.entry().size_bytes);
-    let mut entry = content.entry().clone();
-    entry.xattrs = content.xattrs()?;
+    let (entry, lacking) = with_attributes(content.entry().clone(), content.attributes());
     let runs = content.extents()?;
-    Ok(Opened { entry, cutter, runs })
+    Ok(Opened { entry, cutter, runs, lacking })
 }
 
 /// Reads a file to its end; pieces are stored by tasks of their own. Returns what is left to be done:
@@ -182,14 +167,15 @@ pub(super) async fn read_large(
         }
     }
     Progress::add(&stage.progress.read_files, 1);
-    let content = reading.content;
+    let Reading { content, course, .. } = reading;
     let closed = cpu.run(move || content.close()).await;
     let writer = Arc::clone(&stage.writer);
     Ok(async move {
         while !pieces.is_empty() {
             push_next(&mut list, &mut pieces).await?;
         }
-        let Opened { entry, cutter, runs } = opened;
+        let Opened { entry, cutter, runs, lacking } = opened;
+        let (entry, runs) = course.as_read(entry, runs);
         if let Some(problem) = failed {
             request.answer(Some(unreadable(entry)), Some(problem));
             return Ok(());
@@ -199,9 +185,10 @@ pub(super) async fn read_large(
         let fidelity = if closed.is_some() { Fidelity::Changed } else { Fidelity::Exact };
         let cutter = (!items.is_empty()).then_some(cutter);
         let content = Content { cutter, level, items };
+        let lacks_attributes = lacking.is_some();
         request.answer(
-            Some(StoredEntry { entry, content, extents, fidelity, lacks_attributes: false }),
-            closed,
+            Some(StoredEntry { entry, content, extents, fidelity, lacks_attributes }),
+            lacking.into_iter().chain(closed),
         );
         Ok(())
     })

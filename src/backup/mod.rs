@@ -6,6 +6,8 @@
 //! cut, and its ceiling read after their last byte. Nothing is visible before all of it is durable.
 
 mod assemble;
+mod belief;
+mod extent;
 mod flow;
 mod large;
 mod list;
@@ -21,6 +23,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
+use crate::backup::belief::Belief;
 use crate::class::Class;
 use crate::repo::facts_record::FactsRecord;
 use crate::repo::session::{PROGRAM, Session};
@@ -273,12 +276,11 @@ impl Run<'_> {
         cut: &mut dyn Cut,
     ) -> Result<(scan::Scanned, assemble::Assembled), Error> {
         let parent = match (&self.session.parent, self.previous(source)) {
-            (Some(snapshot), Some(record)) if !self.options.read_all => {
+            (Some(snapshot), Some(record)) => {
                 let root = &record.root;
                 let others = snapshot.sources.iter().map(|source| &source.root);
                 self.repository.approach(root, others).await?;
-                let youth = scan::Youth::new(snapshot.started, cut);
-                scan::Parent::open(&self.writer, root, youth).await?
+                scan::Parent::open(&self.writer, root, !self.options.read_all).await?
             }
             _ => None,
         };
@@ -295,8 +297,9 @@ impl Run<'_> {
         let (drafts, drafted) = mpsc::channel(DRAFTS);
         let reading = stage.spawn(read::run(stage.clone(), ordered));
         let assembling = stage.spawn(assemble::run(Arc::clone(&self.writer), drafted));
-        let youth = scan::Youth::new(self.session.started, cut);
-        let scan = scan::Scan::new(&self.writer, &self.progress, parent, orders, drafts, youth);
+        let stored = self.session.parent.as_ref().map_or(self.session.started, |p| p.started);
+        let belief = Belief::new(stored, self.session.started, self.options.read_all);
+        let scan = scan::Scan::new(&self.writer, &self.progress, parent, orders, drafts, belief);
         let stages = async {
             let scanned = scan.run(cut).await.map_err(|ended| match ended {
                 scan::Ended::Source(error) => Error::Source(error),

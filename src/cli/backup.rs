@@ -17,7 +17,7 @@ use super::progress::Sample;
 use super::{memory, show, sources};
 use crate::backup::{self, Options, Progress, Report};
 use crate::repo::codec::Compression;
-use crate::source::{CutterChoice, DirectoryOptions, DirectorySource, Source};
+use crate::source::{CutterChoice, DirectoryOptions, DirectorySource, Source, check_exclude};
 use crate::store::{Counted, Prices, Store as _};
 use crate::units::Bytes;
 
@@ -81,7 +81,7 @@ pub(super) async fn run(
     let writer = *writer;
     let store = context.store_at(&url, None)?;
     let prices = context.prices(None)?;
-    let sources = args.sources()?;
+    let sources = args.sources(&context.own_directories(&url))?;
     let labels: BTreeMap<_, _> = args.label.iter().cloned().collect();
     let options = Options {
         job: args.job.clone(),
@@ -94,7 +94,7 @@ pub(super) async fn run(
 }
 
 impl BackupArgs {
-    fn sources(&self) -> Result<Vec<Box<dyn Source>>, Failure> {
+    fn sources(&self, own: &[PathBuf]) -> Result<Vec<Box<dyn Source>>, Failure> {
         let mut exclude = self.exclude.clone();
         for file in &self.exclude_file {
             exclude.extend(read_patterns(file)?);
@@ -109,6 +109,7 @@ impl BackupArgs {
                 pin: self.pin,
                 cutter: self.cutter,
                 allow_empty: self.allow_empty,
+                own: own.to_vec(),
                 ..DirectoryOptions::new(name, path)
             })?));
         }
@@ -120,8 +121,16 @@ fn read_patterns(file: &Path) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::usage(format!("{}: {error}; check --exclude-file", file.display()))
     })?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
+    let mut patterns = Vec::new();
+    for (line, pattern) in (1..).zip(text.lines()) {
+        if pattern.trim().is_empty() || pattern.starts_with('#') {
+            continue;
+        }
+        check_exclude(pattern)
+            .map_err(|reason| Failure::usage(format!("{}:{line}: {reason}", file.display())))?;
+        patterns.push(pattern.to_owned());
+    }
+    Ok(patterns)
 }
 
 /// Backs `sources` up and tells what came of it.

@@ -122,6 +122,14 @@ impl Context {
         }
     }
 
+    /// Directories of Backstay's own on this machine, which no backup keeps: the repository at `url`, the
+    /// cache.
+    pub(super) fn own_directories(&self, url: &str) -> Vec<PathBuf> {
+        // A cache that cannot be meant is refused where it is opened.
+        let cache = self.cache().ok().flatten();
+        store::local_directory(url).into_iter().chain(cache).collect()
+    }
+
     /// This machine's name.
     pub(super) fn host() -> String {
         rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -1,13 +1,12 @@
 //! The two passes over a source's tree.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use crate::destination::Destination;
 use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
-use crate::facts::WalFacts;
 use crate::repo::content::ContentItems;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
@@ -17,9 +16,10 @@ use crate::restore::existing::{clear, missing};
 use crate::restore::fetch::{Fetcher, finish_pieces};
 use crate::restore::file::RestoredFile;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
+use crate::restore::links::{OneFile, one_file};
 use crate::restore::parents::Parents;
 use crate::restore::subtree::{Lost, Step, Subtree};
-use crate::restore::wal::{RestoredWal, WalOptions, gaps, is_wanted, wal_facts};
+use crate::restore::wal::LogPlan;
 use crate::restore::{Damage, Error, Loss, Names, Progress, Report, blocking};
 use crate::units::to_u64;
 
@@ -38,18 +38,19 @@ pub(super) struct Pass<'a> {
     pub(super) path: &'a TreePath,
     pub(super) destination: &'a Arc<dyn Destination>,
     pub(super) delete: bool,
-    pub(super) wal: &'a WalOptions,
+    /// What is taken of a log; `None` for other sources, and for a part of a log.
+    pub(super) log: Option<&'a LogPlan>,
+    /// Whether the marker of a new timeline is left out.
+    pub(super) keep_timeline: bool,
     pub(super) report: &'a mut Report,
     /// Further names of files, to be made last.
     pub(super) links: Vec<(Entry, TreePath)>,
     /// First name of each hard-linked file.
-    pub(super) first_names: HashMap<(u64, u64), TreePath>,
+    pub(super) first_names: HashMap<OneFile, TreePath>,
     /// Directories from the root to the entry before.
     pub(super) parents: Parents,
     /// Directories to be made in place of lost ones.
     pub(super) stand_ins: Vec<Entry>,
-    /// Segments of a WAL source, by their numbers.
-    pub(super) numbers: BTreeSet<u64>,
     /// The root of what is restored.
     pub(super) root_entry: Option<Entry>,
     /// Names in the root that the snapshot does not have and that stay when others are deleted.
@@ -74,14 +75,12 @@ impl Pass<'_> {
     pub(super) async fn contents(
         &mut self,
         snapshot: &Snapshot,
-        later: &[Snapshot],
         progress: Arc<Progress>,
         damage: mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
         let destination = Arc::clone(self.destination);
         let mut fetcher = Fetcher::new(self.repository, destination, progress, damage.clone());
         let mut subtree = self.subtree().await?;
-        let facts = wal_facts(self.source);
         let mut found = false;
         let mut waiting = Vec::new();
         while let Some(step) = subtree.next().await? {
@@ -99,11 +98,10 @@ impl Pass<'_> {
             }
             waiting.extend(entries);
             if waiting.len() >= ENTRIES_TOGETHER {
-                self.entries(&mut fetcher, std::mem::take(&mut waiting), facts.as_ref(), &damage)
-                    .await?;
+                self.entries(&mut fetcher, std::mem::take(&mut waiting), &damage).await?;
             }
         }
-        self.entries(&mut fetcher, waiting, facts.as_ref(), &damage).await?;
+        self.entries(&mut fetcher, waiting, &damage).await?;
         if !found {
             return Err(Error::NotThere {
                 wanted: format!("{}/{}", self.source.name, self.path),
@@ -111,21 +109,14 @@ impl Pass<'_> {
                 reason: format!("backstay ls shows what source {} has", self.source.name),
             });
         }
-        let count = match &facts {
-            Some(facts) => self.later(&mut fetcher, &damage, facts, later).await?,
-            None => 0,
-        };
+        if let Some(log) = self.log {
+            self.later(&mut fetcher, &damage, log).await?;
+        }
         self.report.fetched_bytes += fetcher.finish().await?;
-        if let Some(facts) = facts {
-            self.report.wal.push(RestoredWal {
-                source: self.source.name.clone(),
-                first: self.numbers.first().copied(),
-                last: self.numbers.last().copied(),
-                later: count,
-                gaps: gaps(&self.numbers),
-            });
-            if !self.wal.keep_timeline && self.path.is_root() {
-                self.begin_timeline(&facts).await?;
+        if let Some(log) = self.log {
+            self.report.wal.push(log.restored.clone());
+            if !self.keep_timeline {
+                self.begin_timeline(&log.restored).await?;
             }
         }
         Ok(())
@@ -136,7 +127,6 @@ impl Pass<'_> {
         &mut self,
         fetcher: &mut Fetcher,
         entries: Vec<StoredEntry>,
-        facts: Option<&WalFacts>,
         damage: &mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
         let directories = std::mem::take(&mut self.stand_ins);
@@ -151,15 +141,18 @@ impl Pass<'_> {
         };
         blocking(self.repository, self.destination, make).await?;
         for stored in entries {
-            if let Some(facts) = facts
-                && !is_wanted(facts, self.wal, &stored.entry, &mut self.numbers)
-            {
+            if !self.wants(&stored.entry) {
                 continue;
             }
             self.report.entries += 1;
             self.entry(fetcher, stored, damage).await?;
         }
         Ok(())
+    }
+
+    /// Whether an entry is taken: of a log, not every segment is.
+    fn wants(&self, entry: &Entry) -> bool {
+        self.log.is_none_or(|log| !entry.is_file() || log.restored.takes(entry.path.name()))
     }
 
     async fn subtree(&self) -> Result<Subtree, repo::Error> {
@@ -221,13 +214,13 @@ impl Pass<'_> {
             Kind::Unknown => Ok(()),
             Kind::File if stored.fidelity == Fidelity::Absent => Ok(()),
             Kind::File => {
-                if self.is_further_name(&stored.entry) {
+                if self.is_further_name(&stored) {
                     return Ok(());
                 }
                 self.file(fetcher, stored, damage).await
             }
             _ => {
-                if self.is_further_name(&stored.entry) {
+                if self.is_further_name(&stored) {
                     return Ok(());
                 }
                 let entry = stored.entry;
@@ -244,16 +237,16 @@ impl Pass<'_> {
     }
 
     /// Remembers the first name of a hard-linked file, and puts further ones off.
-    fn is_further_name(&mut self, entry: &Entry) -> bool {
-        if entry.links < 2 {
+    fn is_further_name(&mut self, stored: &StoredEntry) -> bool {
+        let Some(file) = one_file(stored) else {
             return false;
-        }
-        let inode = (entry.volume, entry.inode);
-        if let Some(first) = self.first_names.get(&inode) {
+        };
+        let entry = &stored.entry;
+        if let Some(first) = self.first_names.get(&file) {
             self.links.push((entry.clone(), first.clone()));
             return true;
         }
-        self.first_names.insert(inode, entry.path.clone());
+        self.first_names.insert(file, entry.path.clone());
         false
     }
 
@@ -431,6 +424,9 @@ impl Pass<'_> {
                 }
             };
             for stored in entries {
+                if !self.wants(&stored.entry) {
+                    continue;
+                }
                 let is_directory = stored.entry.is_directory();
                 let place = self.place(&stored.entry.path, is_directory);
                 while let Some(done) = open.pop_if(|(last, _)| !place.starts_with(&last.path)) {

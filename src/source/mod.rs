@@ -22,7 +22,7 @@ use crate::facts::Facts;
 use crate::world::World;
 
 pub use cutter::CutterChoice;
-pub use directory::{DirectoryOptions, DirectorySource};
+pub use directory::{DirectoryOptions, DirectorySource, check_exclude};
 pub use wal::{ClosedRule, WalOptions, WalSource};
 
 /// Something that a policy or a command line asks to back up.
@@ -63,12 +63,6 @@ pub trait Cut: Send {
     /// Opens what `next` yielded. Shared by all readers of the cut.
     fn files(&self) -> Arc<dyn Files>;
 
-    /// Whether time stamps come from this machine's own clock. If not, a file that changed lately is read
-    /// again in a longer time.
-    fn has_local_clock(&self) -> bool {
-        false
-    }
-
     /// Ends the cut after the last entry was yielded *and* read. `compared` is what reading showed beside
     /// the parent snapshot.
     async fn finish(self: Box<Self>, compared: Compared) -> Result<Reach, Error>;
@@ -94,6 +88,26 @@ pub struct Batch {
     pub problems: Vec<Problem>,
     /// Entries left out by rule (excludes, other file systems, cache directories).
     pub excluded: u64,
+    /// File systems that the listing came to with these entries.
+    pub volumes: Vec<Volume>,
+    /// Directories below which nothing was seen by the parent snapshot, though it has entries of these
+    /// paths: what is there now was hidden by a mount then.
+    pub doubted: Vec<TreePath>,
+}
+
+/// A file system that a listing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What its entries have as their `volume`.
+    pub number: u64,
+    /// What tells it from another one in its place; 0 where that is not known.
+    pub identity: u64,
+    /// Whether time stamps come from this machine's own clock. If not, a file that changed lately is
+    /// read again in a longer time.
+    pub has_local_clock: bool,
+    /// Whether an entry that looks as it did in the parent snapshot is unchanged: it is the same file
+    /// system, and its times tell of changes.
+    pub is_believed: bool,
 }
 
 /// What a finished cut says of itself.
@@ -105,24 +119,55 @@ pub struct Reach {
     pub problems: Vec<Problem>,
 }
 
+/// What an entry has beside its bytes and what a listing shows, as far as it could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Extended attributes, sorted by name.
+    pub xattrs: Vec<Xattr>,
+    /// Inode flags that a listing does not show.
+    pub inode_flags: u32,
+    /// Why some are missing. It costs the entry nothing else.
+    pub lacking: Option<Problem>,
+}
+
+impl Attributes {
+    /// None but a reason.
+    pub fn lacking(problem: Problem) -> Self {
+        Self { lacking: Some(problem), ..Self::default() }
+    }
+}
+
 /// Access to the files of a cut. Blocks.
 pub trait Files: Send + Sync {
-    /// Extended attributes of an entry of any kind, sorted by name, without following links.
-    fn xattrs(&self, entry: &Entry) -> Result<Vec<Xattr>, Problem>;
+    /// The attributes of an entry of any kind, without following links. An error means that there is
+    /// no such entry any more.
+    fn attributes(&self, entry: &Entry) -> Result<Attributes, Problem>;
 
     /// Opens a regular file, never through a link, and makes sure that it is the one that was
-    /// listed (same device and inode).
+    /// listed: the same device and inode, where inode numbers last.
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem>;
 }
 
-/// An open regular file. Blocks.
+/// An open regular file, or a stream that is kept as one. Blocks.
+///
+/// Its size is a hint. Some file systems say 0 or a round number whatever a file holds, and a
+/// stream has no size before its end. So a reader goes on until [`read_at`](Self::read_at) or
+/// [`append_to`](Self::append_to) returns fewer bytes than it asked for: that is the end, and the
+/// size that is stored. A reader that asks for more than the hint learns the end of an ordinary file
+/// without a further system call.
 pub trait Content: Send {
     /// The file's entry as it is now that it is open: size and times may be newer than the
-    /// listing's. Without xattrs and extents.
+    /// listing's. Without xattrs and extents. Its size is a hint.
     fn entry(&self) -> &Entry;
 
-    /// Its extended attributes, sorted by name.
-    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem>;
+    /// Whether it can be read only once, from front to back: a pipe. It is then never read
+    /// together with others, and each read begins where the one before ended.
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    /// Its attributes.
+    fn attributes(&mut self) -> Attributes;
 
     /// Its runs of data if it has holes; `None` where it has none or the file system cannot tell.
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem>;
@@ -130,8 +175,8 @@ pub trait Content: Send {
     /// How it should be cut, by what it is. May read the first bytes.
     fn cutter(&mut self) -> Result<Cutter, Problem>;
 
-    /// Fills `buffer` from `offset_bytes` on; returns less only at the end, which is that of
-    /// `entry().size_bytes` even if the file has grown since.
+    /// Fills `buffer` from `offset_bytes` on; returns less only at the end. A file that grows is read
+    /// to where it ended when its growth was noticed, a pinned one to where it ended when it was pinned.
     fn read_at(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem>;
 
     /// The same at the end of `buffer`, which grows by `length_bytes` or less. Where that is all the room
@@ -149,8 +194,8 @@ pub trait Content: Send {
         read
     }
 
-    /// Ends reading: tells whether the file changed or shrank while it was read, and lets its
-    /// pages in the cache go where nobody else used them.
+    /// Ends reading: tells whether the file changed, grew or shrank while it was read, and lets its
+    /// pages in the cache go where nobody else used them. What was read is stored in each case.
     fn close(self: Box<Self>) -> Option<Problem>;
 }
 
@@ -263,6 +308,17 @@ pub enum Error {
         name: String,
         /// The cause and what to do about it.
         reason: String,
+    },
+    /// Patterns left out all that there is.
+    #[error(
+        "source {name}: the exclude patterns leave nothing of {path}: correct them \
+         (--allow-empty if it is meant)", path = path.display()
+    )]
+    AllExcluded {
+        /// The source.
+        name: String,
+        /// Its path.
+        path: PathBuf,
     },
     /// The operating system refused.
     #[error("source {name}: {action} {path}", path = path.display())]

@@ -4,6 +4,7 @@
 mod answers;
 mod elsewhere;
 mod late;
+mod logs;
 mod memory;
 mod outside;
 mod policies;

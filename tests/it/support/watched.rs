@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backstay::entry::{Cutter, Entry, Extent, TreePath, Xattr};
-use backstay::source::{Batch, Content, Cut, Error, Files, Previous, Problem, Reach, Source};
+use backstay::entry::{Cutter, Entry, Extent, TreePath};
+use backstay::source::{
+    Attributes, Batch, Compared, Content, Cut, Error, Files, Previous, Problem, Reach, Source,
+};
 use backstay::world::World;
 
 /// Where a backup of the source stands.
@@ -97,9 +99,9 @@ impl Cut for WatchedCut {
         Arc::new(WatchedFiles { inner: self.inner.files(), ear: Arc::clone(&self.ear) })
     }
 
-    async fn finish(self: Box<Self>) -> Result<Reach, Error> {
+    async fn finish(self: Box<Self>, compared: Compared) -> Result<Reach, Error> {
         (self.ear)(&Moment::Finishing).unwrap();
-        self.inner.finish().await
+        self.inner.finish(compared).await
     }
 }
 
@@ -109,8 +111,8 @@ struct WatchedFiles {
 }
 
 impl Files for WatchedFiles {
-    fn xattrs(&self, entry: &Entry) -> Result<Vec<Xattr>, Problem> {
-        self.inner.xattrs(entry)
+    fn attributes(&self, entry: &Entry) -> Result<Attributes, Problem> {
+        self.inner.attributes(entry)
     }
 
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem> {
@@ -130,8 +132,8 @@ impl Content for WatchedContent {
         self.inner.entry()
     }
 
-    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem> {
-        self.inner.xattrs()
+    fn attributes(&mut self) -> Attributes {
+        self.inner.attributes()
     }
 
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem> {
