@@ -15,7 +15,6 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::pread;
 
-
 /// The file that marks a directory as a cache (<https://bford.info/cachedir/>).
 pub const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -160,9 +159,7 @@ mod tests {
     fn patterns_are_those_of_gitignore() {
         let patterns = ["*.log", "!keep.log", "/top", "build/", "a/b", "**/deep/*.tmp"];
         let exclude = Exclude::new(&patterns.map(str::to_owned)).unwrap();
-        let matches = |path: &str, is_directory| {
-            exclude.matches(path.as_bytes(), is_directory)
-        };
+        let matches = |path: &str, is_directory| exclude.matches(path.as_bytes(), is_directory);
         assert!(matches("x.log", false) && matches("d/x.log", false));
         assert!(!matches("keep.log", false) && !matches("d/keep.log", false));
         assert!(matches("top", false) && !matches("d/top", false));

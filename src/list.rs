@@ -17,6 +17,8 @@ pub struct SnapshotsOptions {
     pub job: Option<String>,
     /// Only those that have a source of this name.
     pub source: Option<String>,
+    /// Only those that carry all of these labels: key, and value where it matters.
+    pub labels: Vec<(String, Option<String>)>,
 }
 
 impl SnapshotsOptions {
@@ -24,6 +26,10 @@ impl SnapshotsOptions {
         self.host.as_ref().is_none_or(|host| *host == snapshot.host)
             && self.job.as_ref().is_none_or(|job| *job == snapshot.job)
             && self.source.as_ref().is_none_or(|source| snapshot.source(source).is_some())
+            && self.labels.iter().all(|(key, value)| {
+                let found = snapshot.labels.as_ref().and_then(|labels| labels.get(key));
+                found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+            })
     }
 }
 

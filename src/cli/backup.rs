@@ -14,21 +14,13 @@ use super::context::Context;
 use super::failure::Failure;
 use super::output::{Fields, Output, fields};
 use super::progress::Sample;
-use super::{show, sources};
+use super::{memory, show, sources};
 use crate::backup::{self, Options, Progress, Report};
 use crate::exclude;
 use crate::repo::codec::Compression;
-use crate::repo::writer::WriterOptions;
 use crate::source::{CutterChoice, DirectoryOptions, DirectorySource, Source};
-use crate::store::{self, Counted, Prices, Store as _};
-use crate::units::{Bytes, MIB, to_usize};
-
-/// Across a network, where nobody says otherwise: three packs of 32 MiB are on their way while the next
-/// one fills.
-const REMOTE_MEMORY_BYTES: usize = 128 * MIB;
-/// Over SSH packs are smaller, so that twice as many are on their way in that memory: a request costs no
-/// money there, and while one file is synced and named others use the line.
-const SSH_PACK_BYTES: usize = 16 * MIB;
+use crate::store::{Counted, Prices, Store as _};
+use crate::units::Bytes;
 
 /// Back up directories and files into one snapshot
 #[derive(Debug, clap::Args)]
@@ -73,8 +65,9 @@ pub(super) struct BackupArgs {
     /// How hard to compress: off, or a level from 1 to 19
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = sources::compression)]
     compression: Compression,
-    /// How much memory buffers may take; without it 56MiB, and 128MiB across a network
-    #[arg(long, value_name = "BYTES", value_parser = sources::memory)]
+    /// How much memory the whole process may take; without it buffers get 56MiB, and 128MiB across a
+    /// network, beside some 150MiB of other memory on two CPUs
+    #[arg(long, value_name = "BYTES", value_parser = memory::memory)]
     memory: Option<u64>,
 }
 
@@ -85,6 +78,8 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let url = context.url(None)?;
+    let (writer, context) = &memory::fit(args.compression, args.memory, &url, context)?;
+    let writer = *writer;
     let store = context.store_at(&url, None)?;
     let prices = context.prices(None)?;
     let sources = args.sources(&context.own_directories(&url))?;
@@ -93,29 +88,10 @@ pub(super) async fn run(
         job: args.job.clone(),
         host: args.host.clone().unwrap_or_else(Context::host),
         labels,
-        writer: writer(args.compression, args.memory, &url),
+        writer,
         read_all: args.read_all,
     };
     execute(store, &sources, &options, prices.as_ref(), context, out).await
-}
-
-/// Options of the writer for the repository at `url`.
-pub(super) fn writer(
-    compression: Compression,
-    memory_bytes: Option<u64>,
-    url: &str,
-) -> WriterOptions {
-    let default = if store::is_remote(url) {
-        REMOTE_MEMORY_BYTES
-    } else {
-        WriterOptions::default().memory_bytes
-    };
-    let memory_bytes = memory_bytes.map_or(default, to_usize);
-    let mut options = WriterOptions { compression, memory_bytes, ..WriterOptions::default() };
-    if store::is_over_ssh(url) {
-        options.pack_bytes = SSH_PACK_BYTES;
-    }
-    options
 }
 
 impl BackupArgs {

@@ -13,12 +13,13 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::limits::LimitArgs;
 use super::logging::{LogFormat, LogLevel};
+use crate::environment::{self, Environment, Form};
 use crate::policy::{self, Policy};
 use crate::repo::Repository;
 use crate::repo::envelope::SecretString;
 use crate::repo::keyfile::Unlock;
 use crate::store::{self, Counted, Prices, Settings, Store};
-use crate::world::World;
+use crate::world::{Cpu, World};
 
 /// No key file and no passphrase is longer.
 const KEY_LIMIT_BYTES: u64 = 1 << 20;
@@ -77,15 +78,20 @@ pub(super) struct Globals {
 }
 
 /// The surroundings of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Context {
     globals: Globals,
     world: World,
 }
 
-/// A variable that is set to something.
-pub(super) fn variable(name: &str) -> Option<std::ffi::OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+/// A variable that is set to something that can be meant.
+pub(super) fn variable(name: &str) -> Result<Option<String>, Failure> {
+    Ok(secret_variable(name)?.map(|value| value.to_string()))
+}
+
+fn secret_variable(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
+    let environment = Environment::of_process();
+    Ok(environment.value(name)?.map(|value| Zeroizing::new(value.to_owned())))
 }
 
 impl Context {
@@ -94,20 +100,34 @@ impl Context {
         Self { globals, world }
     }
 
+    /// The same with at most so many threads that keep a core busy.
+    pub(super) fn with_threads(&self, threads: usize) -> Self {
+        let mut context = self.clone();
+        if threads < self.world.cpu.parallelism() {
+            context.world.cpu = Cpu::threads(threads);
+        }
+        context
+    }
+
     /// Clock, randomness and CPU.
     pub(super) fn world(&self) -> &World {
         &self.world
     }
 
     /// The directory for downloaded metadata, if there is to be one.
-    pub(super) fn cache(&self) -> Option<PathBuf> {
-        self.globals.cache.clone().or_else(|| variable("BACKSTAY_CACHE").map(PathBuf::from))
+    pub(super) fn cache(&self) -> Result<Option<PathBuf>, Failure> {
+        match &self.globals.cache {
+            Some(directory) => Ok(Some(directory.clone())),
+            None => Ok(variable("BACKSTAY_CACHE")?.map(PathBuf::from)),
+        }
     }
 
     /// Directories of Backstay's own on this machine, which no backup keeps: the repository at `url`, the
     /// cache.
     pub(super) fn own_directories(&self, url: &str) -> Vec<PathBuf> {
-        store::local_directory(url).into_iter().chain(self.cache()).collect()
+        // A cache that cannot be meant is refused where it is opened.
+        let cache = self.cache().ok().flatten();
+        store::local_directory(url).into_iter().chain(cache).collect()
     }
 
     /// This machine's name.
@@ -123,10 +143,13 @@ impl Context {
     /// The store's URL; what the command line says goes before `policy`, and that before the environment.
     pub(super) fn url(&self, policy: Option<&Policy>) -> Result<String, Failure> {
         let said = policy.and_then(|policy| policy.repository.clone());
-        match self.globals.repository.clone().or(said) {
-            Some(url) => Ok(url),
-            None => repository_variable(),
-        }
+        let said = self.globals.repository.clone().or(said);
+        let said = said.map_or_else(|| variable("BACKSTAY_REPOSITORY"), |url| Ok(Some(url)))?;
+        said.ok_or_else(|| {
+            Failure::usage(
+                "no repository was given: name one with --repository URL or BACKSTAY_REPOSITORY",
+            )
+        })
     }
 
     /// The store at `url`, with the limits that are said anywhere. Contacts nobody.
@@ -174,8 +197,9 @@ impl Context {
 
     /// Opens the repository in `store`.
     pub(super) async fn open_store(&self, store: Arc<Counted>) -> Result<Repository, Failure> {
+        let cache = self.cache()?;
         let opened = self.open_past_cache(store).await?;
-        if let Some(directory) = self.cache()
+        if let Some(directory) = cache
             && let Err(error) = opened.keep_metadata_in(&directory)
         {
             tracing::warn!(%error, directory = %directory.display(), "going on without a cache");
@@ -186,8 +210,12 @@ impl Context {
     /// The key that was given.
     async fn unlock(&self) -> Result<Unlock, Failure> {
         let passphrase = passphrase()?;
-        let file = self.globals.key_file.clone();
-        let file = file.or_else(|| variable("BACKSTAY_KEY_FILE").map(PathBuf::from));
+        let (what, file) = match self.globals.key_file.clone() {
+            Some(file) => ("key file", Some(file)),
+            None => {
+                ("key file (BACKSTAY_KEY_FILE)", variable("BACKSTAY_KEY_FILE")?.map(PathBuf::from))
+            }
+        };
         let Some(file) = file else {
             return passphrase.map(Unlock::from_passphrase).ok_or_else(|| {
                 Failure::usage(
@@ -196,21 +224,12 @@ impl Context {
                 )
             });
         };
-        let text = read_secret("key file", &file)?;
+        let text = read_secret(what, &file)?;
         let name = file.display().to_string();
         // Taking a passphrase's wrapping off keeps a core busy for a second.
         let opening = move || Unlock::from_file(&name, &text, passphrase.as_ref());
         Ok(self.world.cpu.run(opening).await?)
     }
-}
-
-fn repository_variable() -> Result<String, Failure> {
-    let Some(url) = variable("BACKSTAY_REPOSITORY") else {
-        return Err(Failure::usage(
-            "no repository was given: name one with --repository URL or BACKSTAY_REPOSITORY",
-        ));
-    };
-    url.into_string().map_err(|_| Failure::usage("BACKSTAY_REPOSITORY is not UTF-8"))
 }
 
 /// The passphrase from the environment, if there is one.
@@ -220,31 +239,20 @@ pub(super) fn passphrase() -> Result<Option<SecretString>, Failure> {
 
 /// The passphrase in the variable `name`, or in the file that the variable `name` with `_FILE` names.
 pub(super) fn passphrase_in(name: &str) -> Result<Option<SecretString>, Failure> {
-    let direct = variable(name);
-    let file = variable(&format!("{name}_FILE")).map(PathBuf::from);
+    let file_name = format!("{name}_FILE");
+    let direct = secret_variable(name)?;
+    let file = variable(&file_name)?.map(PathBuf::from);
     match (direct, file) {
         (Some(_), Some(_)) => {
-            Err(Failure::usage(format!("{name} and {name}_FILE are both set: set one of them")))
+            Err(Failure::usage(format!("{name} and {file_name} are both set: set one of them")))
         }
-        (Some(text), None) => match text.into_string() {
-            Ok(text) => Ok(Some(SecretString::from(text))),
-            Err(_) => Err(Failure::usage(format!("{name} is not UTF-8"))),
-        },
+        (Some(text), None) => Ok(Some(SecretString::from(text.to_string()))),
         (None, Some(file)) => {
-            let bytes = read_secret("passphrase file", &file)?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| {
-                Failure::usage(format!("passphrase file {}: it is not UTF-8", file.display()))
-            })?;
-            // An editor ends the line; that is no part of the passphrase.
-            let text = text.strip_suffix('\n').unwrap_or(text);
-            let text = text.strip_suffix('\r').unwrap_or(text);
-            if text.is_empty() {
-                return Err(Failure::usage(format!(
-                    "passphrase file {}: it is empty",
-                    file.display()
-                )));
-            }
-            Ok(Some(SecretString::from(text.to_owned())))
+            let bytes = read_secret(&format!("passphrase file ({file_name})"), &file)?;
+            let name = format!("{file_name}, {}", file.display());
+            let text = environment::clean(&name, &bytes, Form::Passphrase)?;
+            let empty = || Failure::usage(format!("{name}: the passphrase file is empty"));
+            Ok(Some(SecretString::from(text.ok_or_else(empty)?.to_string())))
         }
         (None, None) => Ok(None),
     }

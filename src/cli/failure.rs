@@ -22,7 +22,8 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::class::Class;
-use crate::{backup, demo, destination, policy, probe, repo, restore, source, store};
+use crate::environment::Refusal;
+use crate::{backup, demo, destination, plain, policy, probe, repo, restore, source, store};
 
 /// What `--help` says of exit codes.
 pub(super) const HELP: &str = "\
@@ -190,7 +191,8 @@ impl Failure {
         let Some(error) = store_error(error) else {
             return failure;
         };
-        failure.lacks_place = !matches!(error, store::Error::Place { .. });
+        failure.lacks_place =
+            !matches!(error, store::Error::Place { .. } | store::Error::Setting(_));
         // What a store lacks although something refers to it was lost.
         if matches!(error, store::Error::Missing { .. }) {
             failure.exit = Exit::Integrity;
@@ -253,10 +255,10 @@ fn chain(error: &dyn StdError) -> String {
     text
 }
 
+/// The text on one line, with nothing in it that a terminal must not get.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let control = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    words.join(" ").chars().map(control).collect()
+    plain::escaped(&words.join(" ")).into_owned()
 }
 
 /// The store's error that an error is or wraps.
@@ -315,6 +317,12 @@ from_error!(
     probe::Error,
     demo::Error
 );
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::usage(refusal.to_string())
+    }
+}
 
 #[cfg(test)]
 mod tests {

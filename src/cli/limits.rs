@@ -47,7 +47,8 @@ pub(super) struct LimitArgs {
         global = true,
         value_name = "TIME",
         value_parser = parse_retry_for,
-        help = "How long after its first failure a request is still tried again, such as 5m \
+        help = "How long after its first failure a request is still tried again, such as 5m; also \
+                how long a server that never answered is waited for, without it 5s \
                 [env: BACKSTAY_RETRY_FOR]"
     )]
     retry_for: Option<Duration>,
@@ -76,10 +77,9 @@ fn from_environment<T>(
     name: &str,
     parse: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Result<Option<T>, Failure> {
-    let Some(value) = variable(name) else {
+    let Some(text) = variable(name)? else {
         return Ok(None);
     };
-    let text = value.to_string_lossy();
     let value = parse(&text);
     value.map(Some).map_err(|reason| Failure::usage(format!("{name} is {text:?}: {reason}")))
 }

@@ -48,13 +48,20 @@ impl LogLevel {
     }
 }
 
-/// Writes above the line of progress.
+/// Writes above the line of progress. Each event comes as one piece.
 #[derive(Clone, Debug)]
-struct Above(Progress);
+struct Above {
+    progress: Progress,
+    format: LogFormat,
+}
 
 impl io::Write for Above {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_above(bytes)?;
+        let line = String::from_utf8_lossy(bytes);
+        match self.format {
+            LogFormat::Text => self.progress.write_above(&line)?,
+            LogFormat::Json => self.progress.write_json_above(&line)?,
+        }
         Ok(bytes.len())
     }
 
@@ -78,8 +85,9 @@ pub(super) fn begin(level: LogLevel, format: LogFormat, progress: &Progress) {
     let filter = EnvFilter::new(format!("{},backstay={}", others.as_str(), level.as_str()));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(Above(progress.clone()))
-        .with_ansi(may_style(&io::stderr()));
+        .with_writer(Above { progress: progress.clone(), format })
+        // Nothing that a terminal obeys: what is logged comes from everywhere.
+        .with_ansi(false);
     let begun = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

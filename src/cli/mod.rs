@@ -12,6 +12,8 @@ mod completions;
 mod context;
 mod demo;
 mod diff;
+#[cfg(test)]
+mod documented;
 mod failure;
 mod find;
 mod init;
@@ -22,6 +24,7 @@ mod limits;
 mod logging;
 mod logs;
 mod ls;
+mod memory;
 mod output;
 mod probing;
 mod progress;
@@ -176,10 +179,10 @@ fn start(command: &Command, context: &Context, out: &mut Output) -> Result<(), F
 fn tell_of_panics(progress: progress::Progress) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map_or_else(String::new, |at| format!(" at {at}"));
-        let what = panic.payload_as_str().unwrap_or("for an unknown reason").replace('\n', " ");
+        let what = panic.payload_as_str().unwrap_or("for an unknown reason");
         let line = format!("error: internal error{place}: {what}; please report it\n");
         // There is nobody else to tell.
-        drop(progress.write_above(line.as_bytes()));
+        drop(progress.write_above(&line));
     }));
 }
 

@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 use super::failure::Failure;
 use super::logging::may_style;
 use super::progress::Progress;
-use super::table::{self, Look};
+use super::table::{self, BOLD, Look};
+use crate::plain;
 
 /// Counts changes of the JSON objects that a reader would have to know of.
 pub(super) const SCHEMA: u32 = 1;
@@ -110,7 +111,7 @@ impl Output {
             self.begin_object()?;
             self.end_object(fields, failure.as_ref())?;
         } else {
-            self.write(text.as_bytes())?;
+            self.write_text(text)?;
         }
         self.flush()?;
         failure.map_or(Ok(()), Err)
@@ -137,12 +138,12 @@ impl Output {
         if !self.is_json {
             let mut line = line();
             line.push('\n');
-            return self.write(line.as_bytes());
+            return self.write_text(&line);
         }
         let comma = if self.state == State::Rows(true) { ",\n" } else { "\n" };
         self.state = State::Rows(true);
         self.write(comma.as_bytes())?;
-        self.write(Value::Object(fields()).to_string().as_bytes())
+        self.write_json(&Value::Object(fields()))
     }
 
     /// Ends an answer of many rows.
@@ -162,6 +163,25 @@ impl Output {
     /// Raw bytes, as `cat` and `completions` have them.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stdout.write_all(bytes).map_err(|error| Failure::output(&error))
+    }
+
+    /// Text for a person. What a terminal would obey is escaped, whoever wrote it.
+    fn write_text(&mut self, text: &str) -> Result<(), Failure> {
+        for line in text.split_inclusive('\n') {
+            match line.strip_prefix(BOLD) {
+                None => self.write(plain::escaped_lines(line).as_bytes())?,
+                Some(heading) => {
+                    let heading = plain::escaped(heading.trim_end_matches('\n'));
+                    self.write(format!("\u{1b}[1m{heading}\u{1b}[0m\n").as_bytes())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A value for programs, in which a terminal obeys nothing either.
+    fn write_json(&mut self, value: &Value) -> Result<(), Failure> {
+        self.write(plain::escaped_json(&value.to_string()).as_bytes())
     }
 
     /// Brings everything out.
@@ -184,8 +204,8 @@ impl Output {
             if failure.is_told() {
                 return Ok(());
             }
-            let line = format!("{}: {}\n", word(failure), failure.message());
-            let told = self.progress.write_above(line.as_bytes());
+            let line = format!("{}: {}", word(failure), failure.message());
+            let told = self.progress.write_above(&line);
             return told.map_err(|error| Failure::output(&error));
         }
         match self.state {
@@ -202,7 +222,7 @@ impl Output {
         if self.is_quiet || self.is_json {
             return Ok(());
         }
-        self.write(format!("{line}\n").as_bytes())?;
+        self.write_text(&format!("{line}\n"))?;
         self.flush()
     }
 
@@ -212,7 +232,9 @@ impl Output {
             return;
         }
         // A note that nobody can read is no failure.
-        drop(self.progress.write_above(format!("{text}\n").as_bytes()));
+        for line in text.lines() {
+            drop(self.progress.write_above(line));
+        }
     }
 
     fn begin_object(&mut self) -> Result<(), Failure> {
@@ -222,7 +244,8 @@ impl Output {
 
     fn members(&mut self, fields: Fields) -> Result<(), Failure> {
         for (key, value) in fields {
-            self.write(format!(",{}:{value}", json!(key)).as_bytes())?;
+            self.write(format!(",{}:", json!(key)).as_bytes())?;
+            self.write_json(&value)?;
         }
         Ok(())
     }

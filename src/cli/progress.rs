@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::plain;
+
 /// How often the line is drawn anew.
 const PERIOD: Duration = Duration::from_millis(200);
 
@@ -53,7 +55,7 @@ impl Progress {
                 _ = ticks.tick() => {
                     let Sample { bytes, words } = sample();
                     bar.set_position(bytes);
-                    bar.set_message(words);
+                    bar.set_message(plain::escaped(&words).into_owned());
                     bar.tick();
                 }
             }
@@ -63,9 +65,20 @@ impl Progress {
         outcome
     }
 
-    /// Writes to standard error, above the line of progress.
-    pub(super) fn write_above(&self, bytes: &[u8]) -> io::Result<()> {
-        self.bars.suspend(|| io::stderr().lock().write_all(bytes))
+    /// Writes one line to standard error, above the line of progress. Whatever is not plain in it is escaped.
+    pub(super) fn write_above(&self, line: &str) -> io::Result<()> {
+        let line = plain::escaped(line.strip_suffix('\n').unwrap_or(line));
+        self.write_lines(&line)
+    }
+
+    /// The same for a line of JSON, which stays the same value.
+    pub(super) fn write_json_above(&self, line: &str) -> io::Result<()> {
+        self.write_lines(&plain::escaped_json(line.strip_suffix('\n').unwrap_or(line)))
+    }
+
+    fn write_lines(&self, text: &str) -> io::Result<()> {
+        let line = format!("{text}\n");
+        self.bars.suspend(|| io::stderr().lock().write_all(line.as_bytes()))
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) async fn run(
         identity: format!("{} {}:{source}/{}", repository.id(), snapshot.id, selection.path),
         map_names: args.map_names,
         keep_apart: store.directory().into_iter().collect(),
-        keep: context.cache().into_iter().collect(),
+        keep: context.cache()?.into_iter().collect(),
     }));
     let options = Options {
         selection: restore::Selection {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::context::Context;
 use super::failure::Failure;
 use super::output::Output;
-use super::{backup, sources};
+use super::{backup, memory, sources};
 use crate::backup::Options;
 use crate::policy::{self, Policy};
 use crate::repo::codec::Compression;
@@ -35,11 +35,12 @@ pub(super) async fn run(
         policy::Compression::Off => Compression::Off,
         policy::Compression::Level(level) => Compression::Level(level),
     };
+    let (writer, context) = &memory::fit(compression, policy.memory_bytes, &url, context)?;
     let options = Options {
         job: Some(policy.name.clone()),
         host: policy.host.clone().unwrap_or_else(Context::host),
         labels: policy.labels.clone(),
-        writer: backup::writer(compression, policy.memory_bytes, &url),
+        writer: *writer,
         read_all: args.read_all,
     };
     backup::execute(store, &sources, &options, prices.as_ref(), context, out).await

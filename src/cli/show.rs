@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::entry::{Entry, FileTime, Kind};
+use crate::plain::is_plain;
 use crate::source::Problem;
 
 /// Problems that a report names; the rest is only counted.
@@ -94,14 +95,6 @@ pub(super) fn kind(kind: &Kind) -> &'static str {
         Kind::BlockDevice { .. } => "block-device",
         Kind::Unknown => "unknown",
     }
-}
-
-/// Whether a character may go to a terminal: no control characters, and none that turn the direction
-/// of writing and so make a name look like another.
-fn is_plain(character: char) -> bool {
-    let turns = matches!(character,
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !character.is_control() && !turns
 }
 
 /// A name or path for people: as it is where it is plain text, else in the shell's `$'…'` notation,

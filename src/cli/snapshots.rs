@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{Fields, Output, fields};
-use super::{logs, show};
+use super::{logs, show, sources};
 use crate::class::Class;
 use crate::facts::{DirectoryFacts, Facts};
 use crate::list::{self, SnapshotsOptions, SnapshotsReport};
@@ -25,6 +25,9 @@ pub(super) struct SnapshotsArgs {
     /// Only those that have a source of this name
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// Only those that carry this label, with this value if one is given; may be given several times
+    #[arg(long, value_name = "KEY[=VALUE]", value_parser = sources::wanted_label)]
+    label: Vec<(String, Option<String>)>,
 }
 
 /// Lists them.
@@ -38,6 +41,7 @@ pub(super) async fn run(
         host: args.host.clone(),
         job: args.job.clone(),
         source: args.source.clone(),
+        labels: args.label.clone(),
     };
     let report = list::snapshots(&repository, &options).await?;
     let text = text(&report, repository.now(), out);

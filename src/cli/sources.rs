@@ -15,9 +15,6 @@ use crate::source::{
 };
 use crate::units::parse_bytes;
 
-/// Less memory cannot hold one pack and what is being read.
-const MEMORY_LEAST_BYTES: u64 = 64 << 20;
-
 /// Splits `NAME=PATH`. What stands before `=` is a name only if it can be one, so `./a=b` is a path.
 pub(super) fn name_and_path(text: &OsStr) -> Result<(String, PathBuf), Failure> {
     let bytes = text.as_bytes();
@@ -96,22 +93,24 @@ pub(super) fn compression(text: &str) -> Result<Compression, String> {
     level.map(Compression::Level).ok_or_else(|| "write off, or a level from 1 to 19".to_owned())
 }
 
-/// Understands `256MiB`.
-pub(super) fn memory(text: &str) -> Result<u64, String> {
-    match parse_bytes(text) {
-        None => Err("this is no size; write one such as 256MiB".to_owned()),
-        Some(bytes) if bytes < MEMORY_LEAST_BYTES => {
-            Err("a backup needs at least 64MiB; write a size such as 256MiB".to_owned())
-        }
-        Some(bytes) => Ok(bytes),
-    }
-}
-
 /// Understands `key=value`.
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+/// Understands `key` and `key=value`.
+pub(super) fn wanted_label(text: &str) -> Result<(String, Option<String>), String> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if key.is_empty() {
+        Err("write KEY or KEY=VALUE".to_owned())
+    } else {
+        Ok((key.to_owned(), value))
     }
 }
 
@@ -182,9 +181,12 @@ mod tests {
         for text in ["pages", "pages:3KiB", "cdc:8MiB", "whole:1", "x"] {
             assert!(cutter(text).is_err(), "{text}");
         }
-        assert_eq!(memory("64MiB"), Ok(64 << 20));
-        assert!(memory("64").is_err() && memory("x").is_err());
         assert!(compression("20").is_err() && compression("off").is_ok());
         assert!(label("=x").is_err() && label("x").is_err());
+        let pair = |key: &str, value: Option<&str>| Ok((key.to_owned(), value.map(str::to_owned)));
+        assert_eq!(wanted_label("a"), pair("a", None));
+        assert_eq!(wanted_label("a="), pair("a", Some("")));
+        assert_eq!(wanted_label("a=b=c"), pair("a", Some("b=c")));
+        assert!(wanted_label("=x").is_err() && wanted_label("").is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! Tables without borders: columns that line up, headings above them, nothing else.
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+
+use crate::plain;
 
 /// How a table is to look.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +12,10 @@ pub(super) struct Look {
     /// Whether headings may be bold.
     pub is_styled: bool,
 }
+
+/// Begins a line that is to be bold, for `Output`, which alone writes what a terminal obeys. No text has
+/// this character.
+pub(super) const BOLD: char = '\u{fdd0}';
 
 /// Draws a table. A heading that ends with `>` aligns its column to the right.
 pub(super) fn draw(look: Look, headings: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -24,21 +30,17 @@ pub(super) fn draw(look: Look, headings: &[&str], rows: Vec<Vec<String>>) -> Str
     {
         table.set_width(columns);
     }
-    if look.is_styled {
-        table.enforce_styling();
-    }
-    table.set_header(headings.iter().map(|heading| {
-        let cell = Cell::new(heading.trim_end_matches('>'));
-        if look.is_styled { cell.add_attribute(Attribute::Bold) } else { cell }
-    }));
-    table.add_rows(rows);
+    table.set_header(headings.iter().map(|heading| Cell::new(heading.trim_end_matches('>'))));
+    // Here too, since what is replaced is wider.
+    let safe = |row: Vec<String>| row.into_iter().map(|cell| plain::escaped(&cell).into_owned());
+    table.add_rows(rows.into_iter().map(|row| safe(row).collect::<Vec<_>>()));
     for (column, heading) in table.column_iter_mut().zip(headings) {
         column.set_padding((0, 2));
         if heading.ends_with('>') {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut text = String::new();
+    let mut text = String::from_iter(look.is_styled.then_some(BOLD));
     for line in table.lines() {
         text.push_str(line.trim_end());
         text.push('\n');

@@ -12,11 +12,9 @@ use super::shape::{self, Shape};
 use super::sources::sources;
 use super::tables::{API_VERSION, DOCUMENT, KIND, PRICES};
 use super::{Compression, Policy, secret};
+use crate::memory::LEAST_BYTES;
 use crate::store::{LimitsGiven, Prices, Rate, SshFiles, parse_retry_for};
 use crate::units::parse_bytes;
-
-/// Less cannot hold one pack; a unit was forgotten.
-const MEMORY_LEAST_BYTES: u64 = 64 << 20;
 
 /// Reads a document whose relative paths begin in `directory`.
 pub(super) fn read(text: &str, directory: &Path) -> Result<Policy, Found> {
@@ -90,7 +88,11 @@ fn check_identity(node: &Node) -> Result<(), Found> {
 
 fn repository(place: &Place<'_>, directory: &Path) -> Result<String, Found> {
     if place.text().contains("://") {
-        return Ok(place.text().to_owned());
+        let url = place.text().trim();
+        if url.contains(char::is_control) {
+            return Err(place.unusable("a URL must not contain control characters"));
+        }
+        return Ok(url.to_owned());
     }
     place
         .path(directory)?
@@ -169,9 +171,10 @@ fn memory(place: &Place<'_>) -> Result<u64, Found> {
     match bytes {
         None => Err(place
             .unusable(format!("{} is not a size; write one such as 256MiB", shown(place.text())))),
-        Some(bytes) if bytes < MEMORY_LEAST_BYTES => {
-            Err(place.unusable("a backup needs at least 64MiB; write a size such as 256MiB"))
-        }
+        Some(bytes) if bytes < LEAST_BYTES => Err(place.unusable(format!(
+            "a backup needs at least {}MiB; write a size such as 256MiB",
+            LEAST_BYTES >> 20
+        ))),
         Some(bytes) => Ok(bytes),
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::class::Class;
+use crate::plain::is_plain;
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +165,7 @@ impl Found {
     }
 }
 
-/// What a document says, fit for one line of a message: control characters escaped, and cut where
+/// What a document says, fit for one line of a message: what is not plain escaped, and cut where
 /// it is long.
 pub(super) fn shown(text: &str) -> String {
     const CHARACTERS: usize = 120;
@@ -174,10 +175,10 @@ pub(super) fn shown(text: &str) -> String {
             shown.push('…');
             break;
         }
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
+        if is_plain(character) {
             shown.push(character);
+        } else {
+            shown.extend(character.escape_default());
         }
     }
     shown

@@ -52,7 +52,7 @@ pub struct Policy {
     pub sources: Vec<Source>,
     /// How hard data is compressed.
     pub compression: Compression,
-    /// The most memory that a backup may take; `None` for the product's default.
+    /// The most memory that the process may take; `None` for the product's default.
     pub memory_bytes: Option<u64>,
     /// Texts that each snapshot carries.
     pub labels: BTreeMap<String, String>,

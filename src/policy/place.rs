@@ -33,6 +33,12 @@ impl<'a> Place<'a> {
         self.node.text().unwrap_or_default()
     }
 
+    /// The text here without the end of a line that YAML's blocks leave behind it.
+    pub(super) fn line(&self) -> &'a str {
+        let text = self.text();
+        text.strip_suffix('\n').unwrap_or(text)
+    }
+
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         match self.node.get(name)?.value {
             Value::Flag(flag) => Some(flag),
@@ -60,17 +66,17 @@ impl<'a> Place<'a> {
         };
         list.items()
             .map(|item| {
-                if item.text().contains(['\0', '\n']) {
+                if item.line().contains(['\0', '\n']) {
                     return Err(item.unusable("must be one line without NUL"));
                 }
-                Ok(item.text().to_owned())
+                Ok(item.line().to_owned())
             })
             .collect()
     }
 
     /// The name here: fit to be a directory's, since a restore makes it one.
     pub(super) fn name(&self) -> Result<String, Found> {
-        let name = self.text();
+        let name = self.line();
         let cause = if name.len() > NAME_BYTES {
             format!("{} bytes long; a name has at most {NAME_BYTES}", name.len())
         } else if name.starts_with('.') {
@@ -87,9 +93,9 @@ impl<'a> Place<'a> {
 
     /// The path here; a relative one begins in `directory`.
     pub(super) fn path(&self, directory: &Path) -> Result<PathBuf, Found> {
-        let path = Path::new(self.text());
-        if self.text().contains('\0') {
-            return Err(self.unusable("a path must not contain NUL"));
+        let path = Path::new(self.line());
+        if self.line().contains(char::is_control) {
+            return Err(self.unusable("a path must not contain control characters"));
         }
         // `join` keeps an absolute path as it is.
         Ok(directory.join(path.strip_prefix(".").unwrap_or(path)))

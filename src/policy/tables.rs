@@ -56,7 +56,11 @@ static SPEC: Table = Table {
             "leave out directories with a CACHEDIR.TAG, unless a directory says otherwise",
         ),
         optional("compression", Shape::Mapping(&COMPRESSION), "how hard data is compressed"),
-        optional("memory", Shape::Size, "the most memory that a backup may take, such as 256MiB"),
+        optional(
+            "memory",
+            Shape::Size,
+            "the most memory that the whole process may take, such as 256MiB; at least 184MiB",
+        ),
         optional(
             "limits",
             Shape::Mapping(&LIMITS),
@@ -92,7 +96,8 @@ static LIMITS: Table = table(&[
     optional(
         "retryFor",
         Shape::Time,
-        "how long after its first failure a request is still tried again; by default 5m",
+        "how long after its first failure a request is still tried again; by default 5m, and 5s \
+         where nothing ever answered",
     ),
 ]);
 

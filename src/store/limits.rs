@@ -114,6 +114,7 @@ impl LimitsGiven {
             download_bytes_per_second: self.download.and_then(|rate| rate.bytes_per_second),
             connections: self.connections.or(default.connections),
             retry_for: self.retry_for.unwrap_or(default.retry_for),
+            first_contact: self.retry_for.unwrap_or(default.first_contact),
         }
     }
 }
@@ -177,5 +178,8 @@ mod tests {
         assert_eq!(limits.upload_bytes_per_second, None);
         assert_eq!(limits.download_bytes_per_second, slow.bytes_per_second);
         assert_eq!(limits.retry_for, Limits::default().retry_for);
+        assert!(limits.first_contact < limits.retry_for, "a wrong address is reported soon");
+        let patient = LimitsGiven { retry_for: Some(Duration::from_mins(9)), ..first }.limits();
+        assert_eq!(patient.first_contact, patient.retry_for);
     }
 }

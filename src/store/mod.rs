@@ -24,6 +24,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::class::Class;
+use crate::environment::Refusal;
 
 pub use cache::Cache;
 pub use count::{Counted, Meter, RequestKind, Usage};
@@ -128,6 +129,9 @@ pub enum Error {
         /// The kind of failure.
         class: Class,
     },
+    /// A setting for the store cannot be used; its variable is named.
+    #[error(transparent)]
+    Setting(Refusal),
     /// The store refused or failed.
     #[error("{action} {key} failed")]
     Failed {
@@ -207,6 +211,7 @@ impl Error {
             Self::Missing { .. } => Class::Missing,
             Self::Exists { .. } => Class::Refused,
             Self::Length { .. } => Class::Damaged,
+            Self::Setting(_) => Class::Config,
             Self::Place { class, .. } | Self::Failed { class, .. } => *class,
         }
     }

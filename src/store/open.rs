@@ -9,6 +9,7 @@ use super::count::Meter;
 use super::settings::Settings;
 use super::{Counted, Error, LocalStore, Store, cloud, sftp};
 use crate::class::Class;
+use crate::environment::Reader;
 
 const SUPPORTED: &str = "supported are a path, file:///path, s3://bucket/prefix, gs://bucket/prefix, \
                          az://container/prefix and sftp://user@host:port/path";
@@ -67,11 +68,27 @@ fn open_with(url: &str, settings: &Settings, meter: &Arc<Meter>) -> Result<Arc<d
              credentials in the environment or a file instead (an @ in a path is written %40)",
         ));
     }
-    match scheme.to_ascii_lowercase().as_str() {
+    if url.contains(char::is_control) {
+        return Err(wrong(&format!("{scheme}://…"), "a control character has no place in a URL"));
+    }
+    let scheme = scheme.to_ascii_lowercase();
+    settings.environment.check(readers(&scheme)).map_err(Error::Setting)?;
+    match scheme.as_str() {
         "file" if user.is_empty() => open_file_url(url, authority, rest),
         "sftp" => sftp::open(url, settings, meter),
         scheme @ ("s3" | "gs" | "az") => cloud::open(scheme, &place, settings, meter),
         _ => Err(wrong(&place, SUPPORTED)),
+    }
+}
+
+/// Whose variables count for a scheme.
+fn readers(scheme: &str) -> &'static [Reader] {
+    match scheme {
+        "s3" => &[Reader::Home, Reader::Http, Reader::S3],
+        "gs" => &[Reader::Home, Reader::Http, Reader::Gcs],
+        "az" => &[Reader::Http, Reader::Azure],
+        "sftp" => &[Reader::Home, Reader::Ssh],
+        _ => &[],
     }
 }
 
@@ -163,6 +180,40 @@ mod tests {
         }
         let text = open("ftp://host", &Settings::default()).unwrap_err().to_string();
         assert!(text.contains("sftp://user@host"), "{text}");
+    }
+
+    #[test]
+    fn refuses_control_characters_without_repeating_them() {
+        for url in ["s3://bucket/a\nb", "gs://bu\u{1b}cket", "sftp://me@host/\u{9b}x", "az://c\r/x"]
+        {
+            let error = open(url, &Settings::default()).unwrap_err();
+            assert_eq!(error.class(), Class::Config, "{url:?}");
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+        }
+    }
+
+    /// Of all variables, those that the store at hand reads, and no others.
+    #[test]
+    fn refuses_the_variables_that_it_reads() {
+        use crate::environment::{Reader, VARIABLES};
+        let bad = "va\u{1}lue";
+        for (url, scheme) in
+            [("s3://b", "s3"), ("gs://b", "gs"), ("az://c", "az"), ("sftp://me@host/x", "sftp")]
+        {
+            for variable in VARIABLES {
+                let given = [(variable.name.to_owned(), bad.to_owned())];
+                let outcome = open(url, &Settings::with_environment(given));
+                let is_read = readers(scheme).contains(&variable.reader);
+                match outcome {
+                    Err(Error::Setting(refusal)) => {
+                        assert!(is_read, "{}", variable.name);
+                        assert_eq!(refusal.name, variable.name);
+                    }
+                    _ => assert!(!is_read, "{}", variable.name),
+                }
+            }
+        }
+        assert!(VARIABLES.iter().any(|variable| variable.reader == Reader::Program));
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! What a store is opened with besides its URL: credentials and files from the environment, limits on
 //! what it may use of the line.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::environment::Environment;
+
 /// How long an operation is tried again after its first failure, unless said otherwise: longer than
 /// servers take to restart, shorter than a person waits without a word.
 const RETRY_FOR: Duration = Duration::from_mins(5);
+/// How long is tried while nobody has ever answered, unless said otherwise: a wrong address is reported soon, yet
+/// a Pod whose network policy is still being applied gets through.
+const FIRST_CONTACT: Duration = Duration::from_secs(5);
 
 /// What a store may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct Limits {
     pub connections: Option<NonZeroUsize>,
     /// How long after its first failure an operation is still tried again.
     pub retry_for: Duration,
+    /// The same while the server has never answered: `retry_for` where someone said how long, else short.
+    pub first_contact: Duration,
 }
 
 impl Default for Limits {
@@ -31,6 +36,7 @@ impl Default for Limits {
             download_bytes_per_second: None,
             connections: None,
             retry_for: RETRY_FOR,
+            first_contact: FIRST_CONTACT,
         }
     }
 }
@@ -47,8 +53,8 @@ pub struct SshFiles {
 /// What a store is opened with.
 #[derive(Clone, Default)]
 pub struct Settings {
-    /// Variables, empty ones left out. Only those that a store's own tools know are looked at.
-    pub environment: BTreeMap<String, String>,
+    /// Variables. Only those that a store's own tools know are looked at.
+    pub environment: Environment,
     /// What it may use.
     pub limits: Limits,
     /// What a policy says of SSH; goes before the environment.
@@ -64,28 +70,25 @@ impl std::fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// With this process's environment, without the variables that are no UTF-8.
+    /// With this process's environment.
     pub fn from_environment() -> Self {
-        let utf8 = |(name, value): (OsString, OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self::with_environment(std::env::vars_os().filter_map(utf8))
+        Self { environment: Environment::of_process(), ..Self::default() }
     }
 
     /// With these variables. An empty value counts as none.
     pub fn with_environment(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let given = variables.into_iter().filter(|(_, value)| !value.is_empty());
-        Self { environment: given.collect(), ..Self::default() }
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { environment: Environment::of(variables), ..Self::default() }
     }
 
     /// A variable.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.environment.get(name).map(String::as_str)
+        self.environment.get(name)
     }
 
     /// The first of these variables that is set.
     pub(super) fn first_of(&self, names: &[&str]) -> Option<&str> {
-        names.iter().find_map(|name| self.get(name))
+        self.environment.first_of(names)
     }
 
     /// A file in the home directory.

@@ -3,7 +3,10 @@
 
 mod answers;
 mod elsewhere;
+mod late;
 mod logs;
+mod memory;
+mod outside;
 mod policies;
 mod reading;
 mod refusals;

@@ -48,7 +48,11 @@ pub(super) enum Verdict {
 /// name, and did not find it.
 pub(super) fn verdict(candidate: Candidate<'_>, looked: &Looked) -> Verdict {
     let Candidate { source_path, is_directory, is_foreign, is_ours, is_reserved } = candidate;
-    if is_foreign || is_ours || is_reserved || looked.exclude.matches(source_path.as_bytes(), is_directory) {
+    if is_foreign
+        || is_ours
+        || is_reserved
+        || looked.exclude.matches(source_path.as_bytes(), is_directory)
+    {
         Verdict::Keep
     } else if is_directory {
         Verdict::LookInside

@@ -31,7 +31,7 @@ fn source(source: &str) -> Result<SourceKind, Error> {
 fn everything_set() {
     let text = format!(
         "{HEAD}repository: ./repo\n  host: h\n  exclude: ['*.tmp']\n  excludeCaches: true\n  \
-         compression: {{level: 9}}\n  memory: 128MiB\n  labels: {{app: x}}\n  \
+         compression: {{level: 9}}\n  memory: 192MiB\n  labels: {{app: x}}\n  \
          limits: {{upload: 80Mbit, download: 10MiB/s, connections: 8, retryFor: 90s}}\n  \
          ssh: {{key: ./id, knownHosts: /etc/known}}\n  prices: {{currency: USD, perThousand: {{put: \
          0.005, get: 0.0004, delete: 0}}, perGiB: {{download: 0.09}}, perGiBMonth: 1}}\n  sources:
@@ -74,7 +74,7 @@ fn everything_set() {
             source("wal", SourceKind::Wal(wal)),
         ],
         compression: Compression::Level(9),
-        memory_bytes: Some(128 << 20),
+        memory_bytes: Some(192 << 20),
         labels: BTreeMap::from([("app".to_owned(), "x".to_owned())]),
         limits: LimitsGiven {
             upload: Rate::parse("10MB").ok(),

@@ -141,7 +141,7 @@ fn limits_and_files() {
         ),
         (
             "ssh: {knownHosts: \"a\\0\"}\n  sources: [{name: a, directory: {path: a}}]",
-            "p.yaml:5:21: spec.ssh.knownHosts: a path must not contain NUL",
+            "p.yaml:5:21: spec.ssh.knownHosts: a path must not contain control characters",
         ),
         (
             "ssh: {privateKey: x}",
@@ -241,7 +241,7 @@ fn what_comes_later() {
 fn values() {
     let memory = "p.yaml:5:11: spec.memory: ";
     for (value, cause) in [
-        ("256", "a backup needs at least 64MiB; write a size such as 256MiB"),
+        ("256", "a backup needs at least 184MiB; write a size such as 256MiB"),
         ("much", "much is not a size; write one such as 256MiB"),
     ] {
         let text = format!("{HEAD}memory: {value}\n  {SOURCES}");
@@ -258,7 +258,7 @@ fn values() {
         ),
         (
             "sources: [{name: a, directory: {path: \"a\\0\"}}]",
-            "p.yaml:5:41: spec.sources[0].directory.path: a path must not contain NUL",
+            "p.yaml:5:41: spec.sources[0].directory.path: a path must not contain control characters",
         ),
         (
             "sources:\n  - {name: a, directory: {path: x}}\n  - {name: a, directory: {path: y}}",

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::entry::{Entry, FileTime, INODE_FLAGS_KEPT, INODE_FLAGS_LISTED, Kind, NANOSECONDS_PER_SECOND, Seen, Xattr};
+use crate::entry::{
+    Entry, FileTime, INODE_FLAGS_KEPT, INODE_FLAGS_LISTED, Kind, NANOSECONDS_PER_SECOND, Seen,
+    Xattr,
+};
 use crate::repo::reference::{FrameTable, Frames};
 use crate::repo::secret::Keys;
 use crate::repo::tree::content::{Content, Extents, Unplaced};

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::memory::LEAST_BUFFERS_BYTES;
 use crate::repo::chunker::Gear;
 use crate::repo::codec::{self, Compression};
 use crate::repo::envelope;
@@ -49,7 +50,8 @@ const SEAL_SPARE_BYTES: usize = 16;
 pub struct WriterOptions {
     /// How hard to compress.
     pub compression: Compression,
-    /// Bytes of buffers and packs in memory at a time; at least 56 MiB.
+    /// Bytes of buffers and packs in memory at a time; at least [`LEAST_BUFFERS_BYTES`]. The process takes more:
+    /// see `memory`.
     pub memory_bytes: usize,
     /// A pack is stored when it has this many bytes, with what is kept of its chunks. Smaller ones lose less to a line that breaks often,
     /// and cost more requests.
@@ -60,7 +62,7 @@ impl Default for WriterOptions {
     fn default() -> Self {
         Self {
             compression: Compression::default(),
-            memory_bytes: 56 * MIB,
+            memory_bytes: LEAST_BUFFERS_BYTES,
             pack_bytes: DATA_PACK_BYTES,
         }
     }
@@ -140,7 +142,8 @@ impl Writer {
         let secret = Secret(repository.world().random.array());
         let recipient = std::slice::from_ref(repository.recipient());
         let sealed_secret = envelope::seal(recipient, &secret.0)?;
-        let budget_kib = u32::try_from(options.memory_bytes.max(56 * MIB) / KIB).unwrap_or(1 << 20);
+        let budget_kib =
+            u32::try_from(options.memory_bytes.max(LEAST_BUFFERS_BYTES) / KIB).unwrap_or(1 << 20);
         Ok(Arc::new(Self {
             gear: Arc::new(Gear::new(repository.secrets().newest().gear_table())),
             repository: repository.clone(),

@@ -379,7 +379,9 @@ fn look(
     let single = walk.only.is_some();
     let stat = match stat_at(directory.as_fd(), name) {
         Ok(stat) => stat,
-        Err(_) if !single && walk.exclude.matches(path.as_bytes(), false) => return Ok(Found::Excluded),
+        Err(_) if !single && walk.exclude.matches(path.as_bytes(), false) => {
+            return Ok(Found::Excluded);
+        }
         Err(errno) => return Ok(unseen(problem(&path, "stat", errno))),
     };
     let file_type = FileType::from_raw_mode(u32::from(stat.stx_mode));

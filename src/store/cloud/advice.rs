@@ -78,13 +78,93 @@ pub(super) fn place(said: &Answer, location: &Location) -> Option<(Class, String
         "AccountIsDisabled" | "AccountProblem" | "AllAccessDisabled" | "UserSuspended" => {
             (Class::Denied, format!("the account at {endpoint} is disabled ({})", plain(said)))
         }
-        "InvalidObjectState" => (
-            Class::Config,
-            "the object is archived; bring it back to a class that can be read at once".to_owned(),
-        ),
+        "EntityTooLarge" | "RequestBodyTooLarge" | "MaxMessageLengthExceeded" => {
+            (Class::Config, too_large(said, location))
+        }
         _ => return None,
     };
     Some(text)
+}
+
+/// Cause and remedy of what concerns one object, by the server's own code.
+pub(super) fn object(said: &Answer, location: &Location) -> Option<String> {
+    let archived = "the object is in an archive, from where it cannot be read at once";
+    let rule = "and keep the repository out of lifecycle rules that archive";
+    let text = match said.code.as_str() {
+        "InvalidObjectState" => format!(
+            "{archived}; restore it (aws s3api restore-object, or a copy into class STANDARD), wait until \
+             that is done, {rule} ({})",
+            plain(said)
+        ),
+        "BlobBeingRehydrated" => format!(
+            "the object is on its way out of the archive, which is still under way and takes hours; run the \
+             command again then ({})",
+            plain(said)
+        ),
+        "BlobArchived" => format!(
+            "{archived}; rehydrate it (az storage blob set-tier --tier Hot), wait until that is done, \
+             {rule} ({})",
+            plain(said)
+        ),
+        _ => return refused_header(said, location),
+    };
+    Some(text)
+}
+
+/// A header of an upload that the server does not take.
+fn refused_header(said: &Answer, location: &Location) -> Option<String> {
+    let message = said.message.to_ascii_lowercase();
+    if location.dialect != Dialect::S3 || !matches!(said.status, 400 | 501) {
+        return None;
+    }
+    let remedy = if message.contains("checksum") {
+        WITHOUT_CHECKSUM
+    } else if message.contains("if-none-match") {
+        WITHOUT_CONDITION
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{} does not take a part of the request ({}); {remedy}",
+        location.endpoint,
+        plain(said)
+    ))
+}
+
+const WITHOUT_CHECKSUM: &str =
+    "if it does not know checksums of uploads, set BACKSTAY_S3_CHECKSUM=false";
+const WITHOUT_CONDITION: &str = "if it does not know If-None-Match, set \
+                                 BACKSTAY_S3_CONDITIONAL_PUT=false, which makes the repository class B";
+
+/// What is tried again, with a word for those whom it fails each time.
+pub(super) fn passing(said: &Answer, location: &Location) -> String {
+    let is_checksum = matches!(said.code.as_str(), "BadDigest" | "XAmzContentSHA256Mismatch");
+    if is_checksum && location.dialect == Dialect::S3 {
+        return format!(
+            "{}: what arrives is not what was sent; if that stays so and nothing between changes uploads, \
+             set BACKSTAY_S3_CHECKSUM=false",
+            plain(said)
+        );
+    }
+    plain(said)
+}
+
+/// An upload is longer than someone on the way takes. Packs have 32 MiB and the rest of what filled them.
+pub(super) fn too_large(said: &Answer, location: &Location) -> String {
+    if said.code.is_empty() {
+        return format!(
+            "a proxy in front of {} refuses uploads of this length ({}); let it pass 64 MiB \
+             (nginx: client_max_body_size 64m; an ingress: the annotation \
+             nginx.ingress.kubernetes.io/proxy-body-size: 64m)",
+            location.endpoint,
+            plain(said)
+        );
+    }
+    format!(
+        "{} refuses objects of this length ({}); raise its limit to 64 MiB, or use another store",
+        location.endpoint,
+        plain(said)
+    )
 }
 
 /// Azure has one code for a wrong key, an expired signature and a wrong clock; its sentence tells.
@@ -187,11 +267,8 @@ pub(super) fn full(said: &Answer, location: &Location) -> String {
 
 pub(super) fn not_implemented(said: &Answer, location: &Location) -> String {
     let remedy = match location.dialect {
-        Dialect::S3 => {
-            "; if it does not know If-None-Match, set BACKSTAY_S3_CONDITIONAL_PUT=false, which makes \
-             the repository class B"
-        }
-        _ => "",
+        Dialect::S3 => format!("; {WITHOUT_CONDITION}; {WITHOUT_CHECKSUM}"),
+        _ => String::new(),
     };
     format!("{} does not know this kind of request ({}){remedy}", location.endpoint, plain(said))
 }

@@ -6,6 +6,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder}
 use super::http::UploadChecksum;
 use super::location::{Dialect, Location, host_of, wrong};
 use super::{connector, no_retries};
+use crate::environment::check_token_file;
 use crate::store::Error;
 use crate::store::settings::Settings;
 
@@ -23,6 +24,16 @@ const VARIABLES: [(&str, AzureConfigKey); 12] = [
     ("AZURE_FEDERATED_TOKEN_FILE", AzureConfigKey::FederatedTokenFile),
     ("IDENTITY_ENDPOINT", AzureConfigKey::MsiEndpoint),
     ("MSI_ENDPOINT", AzureConfigKey::MsiEndpoint),
+];
+
+/// With one of these nobody asks for another credential.
+const SECRETS: [&str; 6] = [
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_SAS_KEY",
+    "AZURE_CLIENT_SECRET",
 ];
 
 const ACCOUNT: [&str; 2] = ["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"];
@@ -57,6 +68,11 @@ pub(super) fn build(url: &str, settings: &Settings) -> Result<(MicrosoftAzure, L
             // The portal shows signatures with the mark that joins them to a URL.
             builder = builder.with_config(key, value.trim_start_matches('?'));
         }
+    }
+    let variable = "AZURE_FEDERATED_TOKEN_FILE";
+    let has_secret = SECRETS.iter().any(|name| settings.get(name).is_some());
+    if let Some(file) = settings.get(variable).filter(|_| !has_secret) {
+        check_token_file(variable, file.as_ref()).map_err(Error::Setting)?;
     }
     let mut connector = connector(&location, settings, &["BACKSTAY_CA_BUNDLE"])?;
     connector.checksum = UploadChecksum::ComparesMd5;

@@ -55,7 +55,9 @@ pub(super) fn is_out_of_range(failure: &Failure) -> bool {
 
 fn of_answer(said: &Answer, location: &Location) -> Failure {
     let mut failure = if PASSING.contains(&said.code.as_str()) {
-        Failure::answer(Kind::Object, Class::Transient, advice::plain(said))
+        Failure::answer(Kind::Object, Class::Transient, advice::passing(said, location))
+    } else if let Some(text) = advice::object(said, location) {
+        Failure::answer(Kind::Object, Class::Config, text)
     } else if let Some((class, text)) = advice::place(said, location) {
         Failure { kind: Kind::Place, ..Failure::answer(Kind::Place, class, text) }
     } else {
@@ -96,13 +98,17 @@ fn of_status(said: &Answer, location: &Location) -> Failure {
             return Failure::place(Class::Config, advice::no_store(said, location));
         }
         // A race of two creations ends with one of these for who comes second.
-        409 | 412 | 304 => (Kind::Exists, Class::Refused),
+        409 | 412 | 304 if said.asked == Asked::Other => (Kind::Exists, Class::Refused),
         401 => {
             let (class, text) = advice::unauthorized(said, location);
             return Failure::answer(Kind::Place, class, text);
         }
         403 => {
             return Failure::answer(Kind::Object, Class::Denied, advice::denied(said, location));
+        }
+        413 => {
+            let text = advice::too_large(said, location);
+            return Failure::answer(Kind::Place, Class::Config, text);
         }
         416 => (Kind::Object, Class::Damaged),
         507 => return Failure::answer(Kind::Place, Class::Full, advice::full(said, location)),
@@ -220,6 +226,69 @@ mod tests {
         {
             assert_ne!(answer(status, code).class, Class::Transient, "{status} {code}");
         }
+    }
+
+    #[test]
+    fn an_archived_object_is_neither_damaged_nor_there_already() {
+        for (dialect, status, code, word) in [
+            (Dialect::S3, 403, "InvalidObjectState", "restore-object"),
+            (Dialect::Azure, 409, "BlobArchived", "rehydrate"),
+            (Dialect::Azure, 409, "BlobBeingRehydrated", "under way"),
+        ] {
+            let failure = answer_to(dialect, Asked::Object, status, code);
+            assert_eq!((failure.kind, failure.class), (Kind::Object, Class::Config), "{code}");
+            assert!(failure.text.contains("archive") && failure.text.contains(word), "{failure}");
+        }
+        // Whatever else a read meets, it is no race of two who create.
+        let failure = answer_to(Dialect::Azure, Asked::Object, 409, "LeaseIdMissing");
+        assert_eq!(failure.kind, Kind::Object);
+        assert!(failure.text.contains("LeaseIdMissing"), "{failure}");
+    }
+
+    #[test]
+    fn a_refused_checksum_names_the_variable() {
+        let said = |status, code: &str, message: &str| {
+            let (code, message) = (code.to_owned(), message.to_owned());
+            let host = "host:1".to_owned();
+            of_answer(&Answer { host, status, code, message, ..Answer::default() }, &location())
+        };
+        let checksum = "BACKSTAY_S3_CHECKSUM=false";
+        let condition = "BACKSTAY_S3_CONDITIONAL_PUT=false";
+        for (status, code, message, expected) in [
+            (
+                400,
+                "InvalidArgument",
+                "Unsupported header 'x-amz-checksum-sha256' received",
+                checksum,
+            ),
+            (501, "NotImplemented", "Header 'x-amz-checksum-sha256' not implemented", checksum),
+            (400, "InvalidRequest", "The checksum algorithm is not supported", checksum),
+            (400, "BadDigest", "The sha256 you specified did not match", checksum),
+            (501, "NotImplemented", "A header you provided: If-None-Match", condition),
+            (400, "InvalidArgument", "Unsupported header 'if-none-match'", condition),
+        ] {
+            let failure = said(status, code, message);
+            assert!(failure.text.contains(expected), "{code} {message}: {failure}");
+            let other = if expected == checksum { condition } else { checksum };
+            assert!(!failure.text.contains(other), "{code} {message}: {failure}");
+            let is_passing = code == "BadDigest";
+            assert_eq!(failure.class == Class::Transient, is_passing, "{failure}");
+        }
+        let silent = said(501, "NotImplemented", "no").text;
+        assert!(silent.contains(checksum) && silent.contains(condition), "{silent}");
+    }
+
+    #[test]
+    fn an_upload_that_is_too_large_names_who_limits_it() {
+        let proxy = answer(413, "");
+        assert_eq!((proxy.kind, proxy.class), (Kind::Place, Class::Config));
+        for word in ["client_max_body_size", "proxy-body-size", "64m"] {
+            assert!(proxy.text.contains(word), "{proxy}");
+        }
+        let store = answer(413, "EntityTooLarge").text;
+        assert!(store.contains("EntityTooLarge") && store.contains("64 MiB"), "{store}");
+        let store = answer(400, "EntityTooLarge").text;
+        assert!(store.contains("64 MiB"), "{store}");
     }
 
     #[test]

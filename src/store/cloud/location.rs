@@ -90,6 +90,8 @@ pub(super) fn host_of(url: &str, variable: &str, endpoint: &str) -> Result<Strin
     let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
     let is_plain =
         host.is_some_and(|host| !host.starts_with('/') && !host.contains(['@', '?', '#']));
+    // The parser would leave out some of them.
+    let is_plain = is_plain && !endpoint.contains(|c: char| c.is_control() || c.is_whitespace());
     let parsed = endpoint.parse().ok().filter(|_| is_plain);
     parsed.as_ref().map(authority).ok_or_else(|| {
         wrong(
@@ -125,7 +127,15 @@ mod tests {
         assert!(!location.is_own("sts.eu-west-1.amazonaws.com"));
         assert!(!location.is_own("169.254.169.254"));
         assert_eq!(host_of("", "X", "http://h:1/base").unwrap(), "h:1");
-        for endpoint in ["minio:9000", "https://", "http:///x", "http://a@b", "http://h:port"] {
+        for endpoint in [
+            "minio:9000",
+            "https://",
+            "http:///x",
+            "http://a@b",
+            "http://h:port",
+            "http://h\nx",
+            "http://h x",
+        ] {
             assert!(host_of("", "X", endpoint).is_err(), "{endpoint}");
         }
     }

@@ -16,6 +16,7 @@ mod list;
 mod location;
 mod page;
 mod profile;
+mod proxy;
 mod s3;
 
 use std::ops::Range;
@@ -106,6 +107,7 @@ fn connector(
         .tcp_keepalive_interval(http::SILENCE / 4)
         .tcp_keepalive_retries(3)
         .tcp_user_timeout(http::SILENCE);
+    builder = proxy::through(builder, settings)?;
     let authorities = variables.iter().find_map(|name| Some((*name, settings.get(name)?)));
     if let Some((variable, path)) = authorities.filter(|_| !endpoint.starts_with("http://")) {
         let fail = |error: &dyn std::fmt::Display| {

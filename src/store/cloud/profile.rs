@@ -8,8 +8,13 @@ use configparser::ini::Ini;
 use zeroize::Zeroizing;
 
 use super::location::wrong;
+use crate::environment::{Form, clean};
 use crate::store::Error;
 use crate::store::settings::Settings;
+
+/// What is read of a profile.
+const READ: [&str; 5] =
+    ["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region", "endpoint_url"];
 
 /// Ways to a credential that need a program or a browser.
 const UNSUPPORTED: [&str; 4] = ["credential_process", "sso_session", "sso_start_url", "role_arn"];
@@ -33,15 +38,23 @@ impl Profile {
             ("AWS_CONFIG_FILE", ".aws/config", format!("profile {name}")),
             ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials", name.to_owned()),
         ] {
-            let path = settings.get(variable).map(PathBuf::from).or_else(|| settings.at_home(file));
+            let said = settings.get(variable);
+            let path = said.map(PathBuf::from).or_else(|| settings.at_home(file));
             let Some(path) = path else { continue };
-            let Some(mut file) = sections(url, &path)? else { continue };
+            let Some(mut file) = sections(url, &path)? else {
+                if said.is_none() {
+                    continue;
+                }
+                let reason = format!("{variable}, {}: there is no such file", path.display());
+                return Err(wrong(url, &format!("{reason}; correct the variable, or unset it")));
+            };
             // In config the default profile may stand without the word.
             let is_default = name == "default";
             let values = file.remove(&section).or_else(|| is_default.then(|| file.remove(name))?);
             found |= values.is_some();
             profile.values.extend(values.unwrap_or_default());
         }
+        profile.clean(name)?;
         match named {
             Some(name) if !found => Err(wrong(
                 url,
@@ -51,6 +64,17 @@ impl Profile {
             // Nobody asked for the default profile: what it cannot do is no mistake.
             None => Ok(profile),
         }
+    }
+
+    /// Passes values through the place that all from outside pass.
+    fn clean(&mut self, name: &str) -> Result<(), Error> {
+        for key in READ {
+            let Some(value) = self.values.get_mut(key) else { continue };
+            let place = format!("profile {name} in ~/.aws, {key}");
+            let cleaned = clean(&place, value.as_bytes(), Form::Token).map_err(Error::Setting)?;
+            *value = cleaned.unwrap_or_default();
+        }
+        Ok(())
     }
 
     fn check(self, url: &str, name: &str) -> Result<Self, Error> {
@@ -136,6 +160,20 @@ mod tests {
             assert!(error.contains(word), "{error}");
         }
         assert!(read(&[], &[]).unwrap().get("region").is_none());
+    }
+
+    #[test]
+    fn names_what_it_cannot_use() {
+        let credentials =
+            "[default]\naws_access_key_id = AK\naws_secret_access_key = hun\u{1}ter2\n";
+        let error = read(&[("credentials", credentials)], &[]).err().unwrap().to_string();
+        assert!(error.contains("aws_secret_access_key: holds a control character"), "{error}");
+        assert!(!error.contains("ter2"), "{error}");
+        for variable in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
+            let error = read(&[], &[(variable, "/nonexistent")]).err().unwrap().to_string();
+            assert!(error.contains(variable) && error.contains("no such file"), "{error}");
+        }
+        assert!(read(&[], &[("AWS_CONFIG_FILE", "/dev/null")]).is_ok());
     }
 
     #[test]

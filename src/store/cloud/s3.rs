@@ -8,6 +8,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum, 
 use super::location::{Dialect, Location, host_of, wrong};
 use super::profile::Profile;
 use super::{connector, no_retries};
+use crate::environment::check_token_file;
 use crate::store::Error;
 use crate::store::settings::Settings;
 
@@ -30,6 +31,10 @@ const ASKED_FOR: [&str; 3] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
+
+/// Files that the library reads again and again, each time that it asks for a credential.
+const TOKEN_FILES: [&str; 2] =
+    ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
 
 /// A client and how it is used.
 pub(super) struct Built {
@@ -141,6 +146,7 @@ impl Given<'_> {
             _ => None,
         };
         match found {
+            // Nobody reads the token's file where there is a key.
             Some(([Some(id), Some(secret), token], _)) => {
                 builder = builder.with_access_key_id(id).with_secret_access_key(secret);
                 Ok(match token {
@@ -156,7 +162,14 @@ impl Given<'_> {
             None if is_elsewhere && !asks => Err(fail(
                 "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
             )),
-            None => Ok(builder),
+            None => {
+                for variable in TOKEN_FILES {
+                    if let Some(file) = self.settings.get(variable) {
+                        check_token_file(variable, file.as_ref()).map_err(Error::Setting)?;
+                    }
+                }
+                Ok(builder)
+            }
         }
     }
 

@@ -14,9 +14,6 @@ use crate::store::count::{Meter, RequestKind};
 use crate::store::settings::Limits;
 use crate::world::{Random, Stopwatch, SystemRandom};
 
-/// How long is tried while nobody has ever answered: a wrong address is reported soon, yet a Pod whose
-/// network policy is still being applied gets through.
-const FIRST_CONTACT: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
 /// Attempts that are made however long each takes.
@@ -27,6 +24,8 @@ const LEAST_ATTEMPTS: u32 = 3;
 pub(super) struct Retry {
     /// How long after its first failure an operation is still tried.
     patience: Duration,
+    /// The same while nobody has ever answered.
+    first_contact: Duration,
     /// Requests under way.
     connections: Semaphore,
     /// Whether the server has ever answered.
@@ -40,6 +39,7 @@ impl Retry {
     pub(super) fn new(limits: &Limits, connections: usize, meter: Arc<Meter>) -> Self {
         Self {
             patience: limits.retry_for,
+            first_contact: limits.first_contact.min(limits.retry_for),
             connections: Semaphore::new(connections.max(1)),
             reached: AtomicBool::new(false),
             successes: AtomicU64::new(0),
@@ -92,7 +92,8 @@ impl Retry {
             // before the named time is to be refused once more.
             let is_too_late = !named.is_zero() && waited.saturating_add(named) > self.patience;
             if is_enough || is_too_late {
-                failure.text = given_up(&failure, attempts, spent);
+                let is_early = is_enough && self.current_patience() < self.patience;
+                failure.text = given_up(&failure, attempts, spent, is_early);
                 return Err(failure);
             }
             tracing::debug!(attempts, ?delay, transfer_bytes, %failure, "trying again");
@@ -109,11 +110,7 @@ impl Retry {
     }
 
     fn current_patience(&self) -> Duration {
-        if self.reached.load(Ordering::Relaxed) {
-            self.patience
-        } else {
-            self.patience.min(FIRST_CONTACT)
-        }
+        if self.reached.load(Ordering::Relaxed) { self.patience } else { self.first_contact }
     }
 
     fn least_attempts(&self) -> u32 {
@@ -122,11 +119,13 @@ impl Retry {
 }
 
 /// The text of a failure that is tried no more.
-fn given_up(failure: &Failure, attempts: u32, spent: Duration) -> String {
+fn given_up(failure: &Failure, attempts: u32, spent: Duration, is_early: bool) -> String {
     let mut text = format!("{} (tried {attempts} times in {} s", failure.text, spent.as_secs());
     if let Some(named) = failure.retry_after {
         // Never fails: a text takes all.
         _ = write!(text, "; the server wants to be asked again in {} s", named.as_secs());
+    } else if is_early {
+        text.push_str("; a server that starts later is waited for with --retry-for 5m");
     }
     text + ")"
 }
@@ -145,6 +144,7 @@ mod tests {
     use super::super::Kind;
     use super::*;
     use crate::class::Class;
+    use crate::store::LimitsGiven;
 
     fn retry() -> Retry {
         Retry::new(&Limits::default(), 4, Arc::default())
@@ -192,8 +192,29 @@ mod tests {
     async fn a_wrong_address_is_reported_soon() {
         let started = Stopwatch::start();
         let nobody = || async { Err::<(), _>(Failure::transient("cannot connect")) };
-        retry().run(RequestKind::Get, 0, nobody).await.unwrap_err();
-        assert!(started.elapsed() <= FIRST_CONTACT);
+        let failure = retry().run(RequestKind::Get, 0, nobody).await.unwrap_err();
+        assert!(started.elapsed() <= Limits::default().first_contact);
+        assert!(failure.text.contains("--retry-for"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_how_long_waits_as_long_for_the_first_contact() {
+        let given =
+            LimitsGiven { retry_for: Some(Duration::from_mins(2)), ..LimitsGiven::default() };
+        let retry = Retry::new(&given.limits(), 4, Arc::default());
+        let started = Stopwatch::start();
+        let nobody = || async { Err::<(), _>(Failure::transient("cannot connect")) };
+        let failure = retry.run(RequestKind::Get, 0, nobody).await.unwrap_err();
+        assert!(started.elapsed() + LONGEST_DELAY >= Duration::from_mins(2));
+        assert!(!failure.text.contains("--retry-for"), "{failure}");
+        let started = Stopwatch::start();
+        let opens = || async {
+            match started.elapsed().as_secs() {
+                0..90 => Err(Failure::transient("cannot connect")),
+                _ => Ok(()),
+            }
+        };
+        retry.run(RequestKind::Get, 0, opens).await.unwrap();
     }
 
     /// A first upload over a line that breaks again and again: nobody answered it, yet the server is there.
@@ -209,7 +230,7 @@ mod tests {
         };
         let started = Stopwatch::start();
         retry.run(RequestKind::Put, 0, attempt).await.unwrap();
-        assert!(started.elapsed() > FIRST_CONTACT);
+        assert!(started.elapsed() > Limits::default().first_contact);
     }
 
     #[tokio::test(start_paused = true)]

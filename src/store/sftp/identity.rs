@@ -8,6 +8,7 @@ use russh::keys::{PrivateKey, decode_secret_key};
 use zeroize::Zeroizing;
 
 use crate::class::Class;
+use crate::environment::{self, Form};
 use crate::store::remote::Failure;
 use crate::store::settings::Settings;
 
@@ -126,14 +127,10 @@ fn secret(settings: &Settings, name: &str) -> Result<Option<Zeroizing<String>>, 
     let Some(file) = settings.get(&name) else {
         return Ok(None);
     };
-    let text = read(Path::new(file)).map_err(|error| {
-        Failure::place(
-            Class::Config,
-            format!("{file}, which {name} names, cannot be read ({error}); let this user read it"),
-        )
-    })?;
-    // A file that was written with an editor ends with a newline.
-    Ok(Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+    let text = environment::read(&name, Path::new(file), Form::Passphrase);
+    let text = text.map_err(|refusal| Failure::place(Class::Config, refusal.to_string()))?;
+    let empty = || Failure::place(Class::Config, format!("{name}, {file}: the file is empty"));
+    text.map(Some).ok_or_else(empty)
 }
 
 fn read(file: &Path) -> std::io::Result<Zeroizing<String>> {
@@ -141,7 +138,12 @@ fn read(file: &Path) -> std::io::Result<Zeroizing<String>> {
     if size_bytes > MOST_FILE_BYTES {
         return Err(std::io::Error::other(format!("it has {size_bytes} bytes")));
     }
-    std::fs::read_to_string(file).map(Zeroizing::new)
+    let text = std::fs::read_to_string(file).map(Zeroizing::new)?;
+    // Editors of Windows put it before everything.
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(unmarked) => Zeroizing::new(unmarked.to_owned()),
+        None => text,
+    })
 }
 
 #[cfg(test)]

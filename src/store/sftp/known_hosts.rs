@@ -44,6 +44,11 @@ struct Line {
     key: PublicKey,
 }
 
+/// The text of a file, without the mark that editors of Windows put before everything.
+fn without_mark(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)).into_owned()
+}
+
 impl KnownHosts {
     /// Reads the files that settings name, or the usual ones. A file that is not there is empty.
     ///
@@ -70,7 +75,7 @@ impl KnownHosts {
         let mut known = Self { lines: Vec::new(), name, address: location.address(), own_file };
         for file in files {
             match std::fs::read(&file) {
-                Ok(text) => known.add(&file, &String::from_utf8_lossy(&text), &host),
+                Ok(text) => known.add(&file, &without_mark(&text), &host),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {
                     return Err(Failure::place(

@@ -14,7 +14,7 @@ fn what_is_missing_on_the_command_line() {
     place.with_key(Some("data"), ["snapshots"]).refuses(2, &["data", "is a directory"]);
     place.run(["backup"]).refuses(2, &["PATH", "backstay backup --help"]);
     place.run(["bakup"]).refuses(2, &["bakup", "backup"]);
-    place.run(["backup", "--memory", "1", "data"]).refuses(2, &["at least 64MiB"]);
+    place.run(["backup", "--memory", "1", "data"]).refuses(2, &["at least 184MiB"]);
     place.run(["backup", "--cutter", "pages:5KiB", "data"]).refuses(2, &["power of two"]);
     place.run(["restore", "latest", "--to", "x", "--delete"]).refuses(2, &["--overwrite"]);
     let said = place.run(["init", "--passphrase=hunter2", "--keys", "k"]);

@@ -164,7 +164,7 @@ fn sources_options_reach_the_source() {
         "--compression",
         "19",
         "--memory",
-        "64MiB",
+        "256MiB",
         "--json",
     ];
     let answer = place.run(arguments).ok().json("backup");

@@ -112,15 +112,14 @@ async fn the_server_says_when_to_come_back() {
 async fn a_half_written_object_never_looks_whole() {
     for Behind { name, proxy, mut store } in clouds("halves") {
         let hits = proxy.add(cut_upload());
-        let mut settings = Settings::default();
-        settings.limits.retry_for = Duration::from_millis(300);
         // The same place, with little patience.
         let environment = match name {
             "s3" => Moto::environment_via(proxy.address()),
             "gcs" => gcs().environment_via(proxy.address()),
             _ => Azurite::environment_via(proxy.address()),
         };
-        settings.environment = environment;
+        let mut settings = Settings::with_environment(environment);
+        settings.limits.retry_for = Duration::from_millis(300);
         store = store::open(&store.place(), &settings).unwrap();
         let key = Key::new("pack/half");
         let error = store.create(&key, vec![content()]).await.unwrap_err();
