@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use super::edit::{Edit, apply, edit};
 use super::scene::{
-    self, directory_with, init, job, later, noise, open, recall, restore, restore_part,
+    self, directory_with, init, job, later, noise, open, recall, restore, restore_part, scratch,
     scratch_on_disk, tick,
 };
 use crate::support::tree::{
@@ -184,8 +184,10 @@ fn on_disk(root: &Path, path: &TreePath) -> PathBuf {
 #[tokio::test]
 async fn a_crowd_comes_back_and_costs_what_changed() {
     const CROWD: u32 = 100_000;
-    let place = scratch_on_disk();
-    let tree = place.path().join("tree");
+    let disk = scratch_on_disk();
+    let tree = disk.path().join("tree");
+    // Durable writes of so many files to a disk take their time.
+    let place = scratch();
     let plain = Attributes {
         mode: 0o755,
         owner: (0, 0),
