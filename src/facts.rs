@@ -65,6 +65,7 @@ pub struct DirectoryFacts {
 
 /// Facts of one source in one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each source of a snapshot")]
 pub enum Facts {
     /// A directory.
     Directory(DirectoryFacts),

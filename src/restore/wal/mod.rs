@@ -8,6 +8,8 @@ mod prepare;
 
 use std::collections::BTreeSet;
 
+use data_encoding::HEXLOWER;
+
 use crate::facts::{Facts, Timeline, WalFacts};
 use crate::repo::snapshot::SourceRecord;
 use crate::repo::tree::leaf::StoredEntry;
@@ -17,7 +19,6 @@ pub(super) use prepare::prepare;
 
 /// How WAL sources are restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct WalOptions {
     /// The last segment that is wanted, by its name or its number as names have it; all without it.
     pub until_segment: Option<String>,
@@ -77,7 +78,7 @@ impl RestoredWal {
 
 /// The first digits of a timeline's id.
 pub fn timeline_id(timeline: Timeline) -> String {
-    timeline.0.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(timeline.0.first_chunk::<4>().map_or(&[], |head| head))
 }
 
 /// The log of one source on its way: what is taken, and what goes before and after.
