@@ -10,8 +10,8 @@
 //! | 4 | [`demo`] | the quick start: an engine, its loss, its return |
 //! | 3 | [`backup`] [`restore`] [`check`] [`probe`] [`keys`] … | verbs: options in, report out |
 //! | 2 | [`repo`] [`source`] [`destination`] [`policy`] | nouns: the stored format, what is read, what is written, what was asked for |
-//! | 1 | [`store`] | objects under keys, wherever they are |
-//! | 0 | [`entry`] [`exclude`] [`facts`] [`world`] [`class`] [`units`] [`environment`] [`memory`] [`plain`] | the ground: words that every floor shares |
+//! | 1 | [`store`] [`memory`] | objects under keys, wherever they are; what a process may take |
+//! | 0 | [`entry`] [`exclude`] [`facts`] [`world`] [`class`] [`units`] [`environment`] [`plain`] | the ground: words that every floor shares |
 //!
 //! Data runs one road: source → cut → entry → chunk → frame → pack → tree → snapshot. A restore is
 //! the same road back. What the bytes of a repository mean is written down in `src/repo/FORMAT.md`.
