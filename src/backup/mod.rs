@@ -10,6 +10,7 @@ mod flow;
 mod large;
 mod list;
 mod paged;
+mod preview;
 mod read;
 mod scan;
 mod segment;
@@ -34,6 +35,8 @@ use crate::source::{self, Cut, Previous, Problem, Source};
 use crate::units::to_u64;
 
 pub use flow::Progress;
+pub use preview::{Planned, Preview, preview};
+pub use scan::Change;
 
 /// Entries that wait between scan and reading stage.
 const ORDERS: usize = 2048;
@@ -87,6 +90,15 @@ pub enum Error {
     /// Names of sources clash or cannot be.
     #[error("{0}")]
     Names(String),
+}
+
+impl From<scan::Ended> for Error {
+    fn from(ended: scan::Ended) -> Self {
+        match ended {
+            scan::Ended::Source(error) => Self::Source(error),
+            scan::Ended::Repository(error) => Self::Repository(error),
+        }
+    }
 }
 
 impl Error {
@@ -276,21 +288,30 @@ impl Run<'_> {
         matches!((was, now), (Some(Facts::Wal(was)), Facts::Wal(now)) if was.epoch == now.epoch)
     }
 
-    async fn tree(
+    /// What the source is compared with.
+    async fn parent(
         &self,
         source: &dyn Source,
-        cut: &mut dyn Cut,
-    ) -> Result<(scan::Scanned, assemble::Assembled), Error> {
-        let parent = match (&self.session.parent, self.previous(source)) {
+        cut: &dyn Cut,
+    ) -> Result<Option<scan::Parent>, Error> {
+        match (&self.session.parent, self.previous(source)) {
             (Some(snapshot), Some(record)) if !self.options.read_all => {
                 let root = &record.root;
                 let others = snapshot.sources.iter().map(|source| &source.root);
                 self.repository.approach(root, others).await?;
                 let youth = scan::Youth::new(snapshot.started, cut);
-                scan::Parent::open(&self.writer, root, youth).await?
+                Ok(scan::Parent::open(&self.writer, root, youth).await?)
             }
-            _ => None,
-        };
+            _ => Ok(None),
+        }
+    }
+
+    async fn tree(
+        &self,
+        source: &dyn Source,
+        cut: &mut dyn Cut,
+    ) -> Result<(scan::Scanned, assemble::Assembled), Error> {
+        let parent = self.parent(source, cut).await?;
         let newest = self.repository.secrets().newest_number();
         let stage = flow::Stage {
             writer: Arc::clone(&self.writer),
@@ -307,10 +328,7 @@ impl Run<'_> {
         let youth = scan::Youth::new(self.session.started, cut);
         let scan = scan::Scan::new(&self.writer, &self.progress, parent, orders, drafts, youth);
         let stages = async {
-            let scanned = scan.run(cut).await.map_err(|ended| match ended {
-                scan::Ended::Source(error) => Error::Source(error),
-                scan::Ended::Repository(error) => Error::Repository(error),
-            })?;
+            let scanned = scan.run(cut).await?;
             reading.join().await;
             Ok((scanned, assembling.join().await))
         };

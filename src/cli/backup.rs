@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::bill::Bill;
 use super::context::Context;
 use super::failure::Failure;
 use super::output::{Fields, Output, fields};
 use super::progress::Sample;
-use super::{show, sources};
+use super::{preview, show, sources};
 use crate::backup::{self, Options, Progress, Report};
 use crate::repo::codec::Compression;
 use crate::repo::writer::WriterOptions;
@@ -60,6 +60,9 @@ pub(super) struct BackupArgs {
     /// Read every file again, whatever the last snapshot says
     #[arg(long)]
     read_all: bool,
+    /// List what is new and what has changed since the last snapshot; read and store nothing
+    #[arg(long)]
+    dry_run: bool,
     /// The job that the snapshot belongs to; without it, host and sources name it
     #[arg(long, value_name = "NAME")]
     job: Option<String>,
@@ -95,6 +98,9 @@ pub(super) async fn run(
         writer: writer(args.compression, args.memory, &url),
         read_all: args.read_all,
     };
+    if args.dry_run {
+        return preview::run(store, &sources, &options, prices.as_ref(), context, out).await;
+    }
     execute(store, &sources, &options, prices.as_ref(), context, out).await
 }
 
@@ -217,14 +223,6 @@ fn text(report: &Report) -> String {
 
 fn answer(report: &Report) -> Fields {
     let snapshot = &report.snapshot;
-    let problem = |(source, problem): &(String, crate::source::Problem)| {
-        let mut row = Map::new();
-        row.insert("source".to_owned(), json!(source));
-        show::json_path(&mut row, "path", problem.path.as_bytes());
-        row.insert("fault".to_owned(), json!(problem.fault.as_str()));
-        row.insert("detail".to_owned(), json!(problem.detail));
-        Value::Object(row)
-    };
     let mut answer = super::snapshots::row(snapshot);
     answer.extend(fields(json!({
         "new_files": report.new_files,
@@ -236,7 +234,7 @@ fn answer(report: &Report) -> Fields {
         "stored_bytes": report.stored.stored_bytes,
         "packs": report.stored.packs,
         "duration_seconds": seconds(snapshot.finished - snapshot.started),
-        "problems": report.problems.iter().map(problem).collect::<Vec<_>>(),
+        "problems": report.problems.iter().map(show::json_problem).collect::<Vec<_>>(),
     })));
     answer
 }

@@ -21,6 +21,7 @@ mod limits;
 mod logging;
 mod ls;
 mod output;
+mod preview;
 mod probing;
 mod progress;
 mod restore;

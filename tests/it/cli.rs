@@ -4,6 +4,7 @@
 mod answers;
 mod elsewhere;
 mod policies;
+mod previewing;
 mod reading;
 mod refusals;
 mod round_trip;
