@@ -19,7 +19,9 @@ use crate::destination::{Overwrite, Shortfall};
 use crate::list::{Entries, EntriesOptions};
 use crate::repo::Repository;
 use crate::repo::snapshot::Snapshot;
-use crate::restore::{self, Damage, Loss, Options, Progress, Report, RestoredWal, WalOptions};
+use crate::restore::{
+    self, Damage, Filter, Loss, Options, Progress, Report, RestoredWal, Sieve, WalOptions,
+};
 use crate::store::Store as _;
 use crate::units::Bytes;
 
@@ -32,6 +34,13 @@ pub(super) struct RestoreArgs {
     /// Where to: a source that is named goes into DIR itself, a whole snapshot into DIR/SOURCE/
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
+    /// Restore only what this pattern matches, and the directories that hold it; gitignore manner, from the
+    /// source's root; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Leave out what this pattern matches; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
     /// What to do with files that are there already; without it, DIR must be empty
     #[arg(long, value_enum, value_name = "WHEN")]
     overwrite: Option<When>,
@@ -80,16 +89,17 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let selection = Selection::parse(&args.what)?;
+    let filter = Filter::new(&args.include, &args.exclude).map_err(Failure::usage)?;
     let store = context.store()?;
     let prices = context.prices(None)?;
     let place = store.place();
     let repository = context.open_store(Arc::clone(&store)).await?;
     let snapshot = selection.snapshot(&repository).await?;
     if args.dry_run {
-        let (text, mut answer) = dry_run(args, &repository, &snapshot, selection).await?;
+        let (text, mut answer) = dry_run(args, &repository, &snapshot, selection, &filter).await?;
         let bill = Bill::new(store.usage(), prices.as_ref());
         bill.add_to(&mut answer);
-        return out.answer(&(text + &bill.line()), answer, None);
+        return out.answer(&(text + &bill.line()), answer, unmatched(&filter.unmatched()));
     }
     let overwrite = match args.overwrite {
         None => Overwrite::Refuse,
@@ -97,18 +107,18 @@ pub(super) async fn run(
         Some(When::Always) => Overwrite::Always,
         Some(When::Never) => Overwrite::Never,
     };
-    let source = selection.source.clone().unwrap_or_default();
     let destination = Arc::new(DirectoryDestination::new(DirectoryOptions {
         path: args.to.clone(),
         overwrite,
         delete: args.delete,
-        identity: format!("{} {}:{source}/{}", repository.id(), snapshot.id, selection.path),
+        identity: identity(&repository, &snapshot, &selection, &filter),
         map_names: args.map_names,
     }));
-    let total_bytes =
-        if selection.path.is_root() { Some(total(&snapshot, &selection)?) } else { None };
+    let is_whole = selection.path.is_root() && filter.is_everything();
+    let total_bytes = if is_whole { Some(total(&snapshot, &selection)?) } else { None };
     let options = Options {
         selection: restore::Selection { source: selection.source, path: selection.path },
+        filter,
         delete: args.delete,
         wal: WalOptions {
             until_segment: args.wal.until_segment,
@@ -131,12 +141,38 @@ pub(super) async fn run(
     out.summary(&(text + &bill.line()), answer, lacking(&report))
 }
 
+/// Tells this restore from others: one that is unfinished goes on only with the same.
+fn identity(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    selection: &Selection,
+    filter: &Filter,
+) -> String {
+    let source = selection.source.as_deref().unwrap_or_default();
+    let mut identity = format!("{} {}:{source}/{}", repository.id(), snapshot.id, selection.path);
+    for pattern in filter.texts() {
+        identity.push(' ');
+        identity.push_str(pattern);
+    }
+    identity
+}
+
 /// Bytes of what is selected.
 fn total(snapshot: &Snapshot, selection: &Selection) -> Result<u64, Failure> {
     match &selection.source {
         Some(name) => Ok(snapshot.require_source(name)?.size_bytes),
         None => Ok(snapshot.sources.iter().map(|source| source.size_bytes).sum()),
     }
+}
+
+/// That include patterns matched nothing, which is not all that was asked for.
+fn unmatched(patterns: &[String]) -> Option<Failure> {
+    let first = show::text(patterns.first()?);
+    let what = show::count(patterns.len() as u64, "include pattern");
+    Some(Failure::partial(format!(
+        "{what} matched nothing, first {first}; patterns are matched with paths from the source's \
+         root, as backstay find shows them"
+    )))
 }
 
 /// What the destination has not got.
@@ -157,6 +193,9 @@ fn lacking(report: &Report) -> Option<Failure> {
             "WAL {source} lacks segment {gap}: a replay ends before it; an older or newer snapshot \
              may have it"
         )));
+    }
+    if let Some(failure) = unmatched(&report.unmatched) {
+        return Some(failure);
     }
     let first = report.incomplete.first()?;
     let what = show::count(report.incomplete.len() as u64, "entry");
@@ -282,6 +321,7 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64) -> Fields {
         "removed": report.removed,
         "damage": damage.collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
+        "unmatched": report.unmatched,
         "wal": report.wal.iter().map(wal).collect::<Vec<_>>(),
         "shortfall_count": shortfalls,
         "shortfalls": short.collect::<Vec<_>>(),
@@ -294,7 +334,11 @@ async fn dry_run(
     repository: &Repository,
     snapshot: &Snapshot,
     selection: Selection,
+    filter: &Filter,
 ) -> Result<(String, Fields), Failure> {
+    let wanted =
+        restore::Selection { source: selection.source.clone(), path: selection.path.clone() };
+    restore::check_filter(filter, &restore::selected(snapshot, &wanted)?)?;
     let options = EntriesOptions {
         source: selection.source,
         path: selection.path,
@@ -303,10 +347,19 @@ async fn dry_run(
     };
     let mut listing = Entries::new(repository, snapshot, options)?;
     let (mut entries, mut files, mut size_bytes) = (0, 0, 0);
+    let mut sieve = Sieve::new(filter);
     while let Some(listed) = listing.next().await? {
-        entries += 1;
-        files += u64::from(listed.stored.entry.is_file());
-        size_bytes += listed.stored.entry.size_bytes;
+        if listed.stored.entry.path.is_root() {
+            sieve = Sieve::new(filter);
+        }
+        for stored in sieve.pass(vec![listed.stored]) {
+            entries += 1;
+            files += u64::from(stored.entry.is_file());
+            size_bytes += stored.entry.size_bytes;
+        }
+    }
+    if entries == 0 {
+        return Err(restore::nothing_selected(snapshot).into());
     }
     let text = format!(
         "would restore {} ({}, {}) of snapshot {} into {}; nothing was written\n",
@@ -322,6 +375,7 @@ async fn dry_run(
         "entries": entries,
         "files": files,
         "size_bytes": size_bytes,
+        "unmatched": filter.unmatched(),
     }));
     Ok((text, answer))
 }

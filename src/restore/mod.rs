@@ -8,6 +8,7 @@
 mod existing;
 mod fetch;
 mod file;
+mod filter;
 mod layout;
 mod parents;
 mod pass;
@@ -26,6 +27,7 @@ use crate::entry::TreePath;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::{self, Repository};
 
+pub use filter::{Filter, Sieve};
 pub use wal::{RestoredWal, WalOptions};
 
 /// What to restore of a snapshot.
@@ -43,6 +45,8 @@ pub struct Selection {
 pub struct Options {
     /// What of the snapshot.
     pub selection: Selection,
+    /// What of that, by patterns.
+    pub filter: Filter,
     /// Remove what the snapshot does not have.
     pub delete: bool,
     /// How WAL sources are restored.
@@ -142,6 +146,8 @@ pub struct Report {
     pub incomplete: Vec<TreePath>,
     /// What of each WAL was restored.
     pub wal: Vec<RestoredWal>,
+    /// Include patterns that nothing matched.
+    pub unmatched: Vec<String>,
     /// What the destination could not take.
     pub shortfalls: Vec<Shortfall>,
 }
@@ -155,6 +161,15 @@ pub enum Error {
     /// The destination.
     #[error(transparent)]
     Destination(#[from] destination::Error),
+    /// Patterns and a log.
+    #[error(
+        "source {source_name} is a WAL, of which a part cannot be replayed: give --include and --exclude \
+         only with a directory, as in SNAPSHOT:SOURCE"
+    )]
+    PartOfLog {
+        /// The source.
+        source_name: String,
+    },
     /// What was asked for is not in the snapshot.
     #[error("{wanted} is not in snapshot {snapshot}: {reason}")]
     NotThere {
@@ -173,6 +188,7 @@ impl Error {
         match self {
             Self::Repository(error) => error.class(),
             Self::Destination(error) => error.class(),
+            Self::PartOfLog { .. } => Class::Config,
             Self::NotThere { .. } => Class::Missing,
         }
     }
@@ -201,6 +217,17 @@ pub fn selected<'a>(
     Ok(vec![(source, TreePath::root())])
 }
 
+/// Makes sure that a filter takes no log apart.
+pub fn check_filter(filter: &Filter, sources: &[(&SourceRecord, TreePath)]) -> Result<(), Error> {
+    let log = sources.iter().find(|(source, _)| wal::wal_facts(source).is_some());
+    match log {
+        Some((log, _)) if !filter.is_everything() => {
+            Err(Error::PartOfLog { source_name: log.name.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Restores into `destination`.
 pub async fn run(
     repository: &Repository,
@@ -213,6 +240,7 @@ pub async fn run(
         return Err(repo::Error::AgentKey.into());
     }
     let mut sources = selected(snapshot, &options.selection)?;
+    check_filter(&options.filter, &sources)?;
     wal::check(snapshot, &sources, &options.wal)?;
     // Segments are placed after the directory that they are replayed into.
     sources.sort_by_key(|(source, _)| wal::wal_facts(source).is_some());
@@ -228,12 +256,14 @@ pub async fn run(
         let (path, detail) = (TreePath::root(), format!("a later snapshot: {error}"));
         report.damage.push(Damage { path, loss: Loss::LaterSegments, detail });
     }
+    let filter = &options.filter;
     for (source, prefix) in sources {
         let mut pass = pass::Pass {
             repository,
             source,
             prefix,
             path: &options.selection.path,
+            filter,
             destination: &destination,
             // What shall stay is not known where a later snapshot cannot be read.
             delete: options.delete && unreadable.is_empty(),
@@ -253,6 +283,12 @@ pub async fn run(
         }
         pass.seal().await?;
     }
+    report.unmatched = filter.unmatched();
+    if report.entries == 0 && report.damage.is_empty() && !filter.is_everything() {
+        // Nothing was begun that could be left half done.
+        blocking(repository, &destination, |destination| destination.finish()).await?;
+        return Err(nothing_selected(snapshot));
+    }
     report.files = progress.files();
     report.written_bytes = progress.bytes();
     if report.damage.is_empty() {
@@ -260,6 +296,17 @@ pub async fn run(
             blocking(repository, &destination, |destination| destination.finish()).await?;
     }
     Ok(report)
+}
+
+/// That a filter leaves nothing of a snapshot.
+pub fn nothing_selected(snapshot: &Snapshot) -> Error {
+    Error::NotThere {
+        wanted: "what --include and --exclude select".to_owned(),
+        snapshot: snapshot.short_id(),
+        reason: "patterns are matched with paths from the source's root, as backstay find and \
+                 backstay ls --recursive show them"
+            .to_owned(),
+    }
 }
 
 /// Calls the destination on the CPU pool.

@@ -16,6 +16,7 @@ use crate::repo::{self, Repository};
 use crate::restore::existing::{clear, missing};
 use crate::restore::fetch::{Fetcher, finish_pieces};
 use crate::restore::file::RestoredFile;
+use crate::restore::filter::Filter;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
 use crate::restore::parents::Parents;
 use crate::restore::subtree::{Lost, Step, Subtree};
@@ -36,6 +37,7 @@ pub(super) struct Pass<'a> {
     pub(super) prefix: TreePath,
     /// What of it is wanted.
     pub(super) path: &'a TreePath,
+    pub(super) filter: &'a Filter,
     pub(super) destination: &'a Arc<dyn Destination>,
     pub(super) delete: bool,
     pub(super) wal: &'a WalOptions,
@@ -104,7 +106,8 @@ impl Pass<'_> {
             }
         }
         self.entries(&mut fetcher, waiting, facts.as_ref(), &damage).await?;
-        if !found {
+        // Of several sources one may have all that is selected.
+        if !found && self.filter.is_everything() {
             return Err(Error::NotThere {
                 wanted: format!("{}/{}", self.source.name, self.path),
                 snapshot: snapshot.short_id(),
@@ -163,7 +166,9 @@ impl Pass<'_> {
     }
 
     async fn subtree(&self) -> Result<Subtree, repo::Error> {
-        Subtree::open(self.repository, &self.source.root, self.path).await
+        let mut subtree = Subtree::open(self.repository, &self.source.root, self.path).await?;
+        subtree.select(self.filter);
+        Ok(subtree)
     }
 
     /// Takes note of entries that are lost. Nothing is deleted then: the names that a directory shall

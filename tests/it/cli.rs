@@ -8,6 +8,7 @@ mod previewing;
 mod reading;
 mod refusals;
 mod round_trip;
+mod selecting;
 mod storage;
 mod store_surface;
 
