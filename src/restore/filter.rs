@@ -124,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entry::{Entry, FileTime, Kind};
+    use crate::entry::{Entry, FileTime, Kind, Seen};
 
     fn filter(include: &[&str], exclude: &[&str]) -> Filter {
         let owned = |texts: &[&str]| -> Vec<String> {
@@ -153,6 +153,9 @@ mod tests {
             size_bytes: 0,
             xattrs: Vec::new(),
             extents: None,
+            volume: 0,
+            inode_flags: 0,
+            seen: Seen::Whole,
         })
     }
 
