@@ -175,7 +175,28 @@ pub enum Kind {
         /// Device numbers.
         minor: u32,
     },
+    /// A name of which nothing else is known, because it could not be looked at or was left out
+    /// ([`Entry::seen`] says which). Never restored, and never removed by a restore.
+    Unknown,
 }
+
+/// How much of an entry the source looked at. What was not looked at is not in the tree below it, so a
+/// restore must not remove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Seen {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Not all that should have been: a directory that could not be listed, or not to its end; a name
+    /// whose attributes could not be read. Makes a snapshot partial.
+    Unreadable,
+    /// Not all, by rule: a directory on another file system, a cache directory of which only the tag is
+    /// kept, the repository itself.
+    LeftOut,
+}
+
+/// The inode flags of `linux/fs.h` that are kept: immutable, append-only, no-dump, no-copy-on-write.
+pub const INODE_FLAGS_KEPT: u32 = 0x10 | 0x20 | 0x40 | 0x0080_0000;
 
 /// An extended attribute, ACLs (`system.posix_acl_*`) and capabilities (`security.capability`)
 /// included, as the kernel's raw bytes.
@@ -217,8 +238,12 @@ pub struct Entry {
     pub modified: FileTime,
     /// Last change of anything (ctime); not restorable, kept to recognise what is unchanged.
     pub changed: FileTime,
-    /// Device number of the file system it is on; with `inode` it names a hard-linked file.
+    /// Device number of the file system that it is on, in this run. Never stored, since a number is given
+    /// to another file system at the next mount.
     pub device: u64,
+    /// Which file system of the source it is on: 0 for that of the source's root, else a number made
+    /// from the path where that file system is first met. With `inode` it names a hard-linked file.
+    pub volume: u64,
     /// Inode number.
     pub inode: u64,
     /// Names that this inode has; more than 1 for hard links of a file.
@@ -229,6 +254,10 @@ pub struct Entry {
     pub xattrs: Vec<Xattr>,
     /// For a sparse file its runs of data, ascending and disjoint; `None` where it has no holes.
     pub extents: Option<Vec<Extent>>,
+    /// Inode flags, of [`INODE_FLAGS_KEPT`].
+    pub inode_flags: u32,
+    /// How much of it the source looked at.
+    pub seen: Seen,
 }
 
 impl Entry {

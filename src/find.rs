@@ -210,6 +210,9 @@ mod tests {
             size_bytes: 0,
             xattrs: Vec::new(),
             extents: None,
+            volume: 0,
+            inode_flags: 0,
+            seen: crate::entry::Seen::Whole,
         };
         Pattern::parse(pattern).unwrap().matches(&entry)
     }

@@ -8,8 +8,10 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use backstay::destination::{Destination, Error as DestinationError, Existing, Output, Shortfall};
 use backstay::entry::{Cutter, Entry, Extent, FileTime, Kind, TreePath, Xattr};
-use backstay::facts::Facts;
-use backstay::source::{Batch, Content, Cut, Error, Files, Previous, Problem, Reach, Source};
+use backstay::facts::{DirectoryFacts, Facts};
+use backstay::source::{
+    Batch, Compared, Content, Cut, Error, Files, Previous, Problem, Reach, Source,
+};
 use backstay::store::{self, Key, MemoryStore, Object, Store};
 use backstay::world::{Random as _, SeededRandom, World};
 use bytes::Bytes;
@@ -114,6 +116,9 @@ fn entry(path: &str, kind: Kind, size_bytes: u64) -> Entry {
         size_bytes,
         xattrs: Vec::new(),
         extents: None,
+        volume: 0,
+        inode_flags: 0,
+        seen: backstay::entry::Seen::Whole,
     }
 }
 
@@ -156,8 +161,8 @@ impl Cut for MemoryCut {
         Arc::new(MemoryFiles(self.data))
     }
 
-    async fn finish(self: Box<Self>) -> Result<Reach, Error> {
-        Ok(Reach { facts: Facts::Directory { pinned: false }, problems: Vec::new() })
+    async fn finish(self: Box<Self>, _: Compared) -> Result<Reach, Error> {
+        Ok(Reach { facts: Facts::Directory(DirectoryFacts::default()), problems: Vec::new() })
     }
 }
 

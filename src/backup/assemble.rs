@@ -5,17 +5,15 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::backup::list::unplaced;
-use crate::backup::scan::{Draft, DraftEntry};
-use crate::entry::TreePath;
+use crate::backup::scan::{Draft, DraftEntry, Was};
 use crate::repo;
-use crate::repo::id::ChunkId;
 use crate::repo::reference::ChunkRef;
 use crate::repo::tree::content::Extents;
 use crate::repo::tree::inner::{Child, Inner};
 use crate::repo::tree::leaf::{self, Fidelity, NO_FINGERPRINT, StoredEntry};
 use crate::repo::tree::{INNER_CHILDREN_LIMIT, levels_ended_by};
 use crate::repo::writer::Writer;
-use crate::source::{Fault, Problem};
+use crate::source::{Compared, Problem};
 use crate::units::to_u64;
 
 /// A leaf with more bytes is split, whatever its paths say: attributes can be large.
@@ -29,8 +27,8 @@ pub(super) struct Assembled {
     pub(super) entries: u64,
     pub(super) size_bytes: u64,
     pub(super) problems: Vec<Problem>,
-    /// Files whose chunks are not those of the parent any more.
-    pub(super) rewritten: Vec<TreePath>,
+    /// What the files are beside those of the parent.
+    pub(super) compared: Compared,
 }
 
 struct Assembly {
@@ -40,7 +38,7 @@ struct Assembly {
     entries: u64,
     size_bytes: u64,
     problems: Vec<Problem>,
-    rewritten: Vec<TreePath>,
+    compared: Compared,
 }
 
 /// Assembles leaves until the scan is done.
@@ -54,11 +52,15 @@ pub(super) async fn run(
         entries: 0,
         size_bytes: 0,
         problems: Vec::new(),
-        rewritten: Vec::new(),
+        compared: Compared::default(),
     };
     while let Some(draft) = drafts.recv().await {
         match draft {
-            Draft::Same(child) => assembly.push(child).await?,
+            Draft::Same(child) => {
+                // The root alone is no file.
+                assembly.compared.shared |= child.entries > 1 || child.size_bytes > 0;
+                assembly.push(child).await?;
+            }
             Draft::New { entries, fingerprint } => assembly.leaf(entries, fingerprint).await?,
         }
     }
@@ -80,7 +82,10 @@ impl Assembly {
         let mut entries = Vec::with_capacity(drafts.len());
         for draft in drafts {
             match draft {
-                DraftEntry::Ready(stored) => entries.push(*stored),
+                DraftEntry::Ready(stored) => {
+                    self.compared.shared |= stored.entry.is_file();
+                    entries.push(*stored);
+                }
                 DraftEntry::Pending { answer, was } => {
                     let read = answer.await.map_err(|_| {
                         repo::Error::Bug("a file was ordered but never read".into())
@@ -92,7 +97,7 @@ impl Assembly {
                     }
                     self.problems.extend(read.problem);
                     if let Some(stored) = read.stored {
-                        self.compare(&stored, &was);
+                        self.compare(&stored, was.as_ref());
                         entries.push(stored);
                     }
                 }
@@ -102,10 +107,15 @@ impl Assembly {
         self.encode(&entries, fingerprint).await
     }
 
-    fn compare(&mut self, stored: &StoredEntry, was: &[ChunkId]) {
-        let now = stored.content.items.iter().map(|item| &item.reference.id);
-        if !was.is_empty() && stored.fidelity == Fidelity::Exact && !now.eq(was) {
-            self.rewritten.push(stored.entry.path.clone());
+    fn compare(&mut self, stored: &StoredEntry, was: Option<&Was>) {
+        let Some(was) = was.filter(|_| stored.fidelity == Fidelity::Exact) else {
+            return;
+        };
+        let chunks = stored.content.items.iter().map(|item| &item.reference.id);
+        if stored.entry.size_bytes == was.size_bytes && chunks.eq(&was.chunks) {
+            self.compared.shared = true;
+        } else {
+            self.compared.rewritten.push(stored.entry.path.clone());
         }
     }
 
@@ -229,21 +239,11 @@ impl Assembly {
             entries: self.entries,
             size_bytes: self.size_bytes,
             problems: self.problems,
-            rewritten: self.rewritten,
+            compared: self.compared,
         })
     }
 }
 
 fn is_unplaced(reference: &ChunkRef) -> bool {
     reference.frame.place().is_none()
-}
-
-/// The alarm for closed segments that are not what they were.
-pub(super) fn rewritten_segments(paths: Vec<TreePath>) -> impl Iterator<Item = Problem> {
-    paths.into_iter().map(|path| Problem {
-        path,
-        fault: Fault::Rewritten,
-        detail: "a closed segment has other content than in the last snapshot; both are kept"
-            .into(),
-    })
 }

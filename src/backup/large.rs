@@ -184,7 +184,10 @@ pub(super) async fn read_large(
         let fidelity = if closed.is_some() { Fidelity::Changed } else { Fidelity::Exact };
         let cutter = (!items.is_empty()).then_some(cutter);
         let content = Content { cutter, level, items };
-        request.answer(Some(StoredEntry { entry, content, extents, fidelity }), closed);
+        request.answer(
+            Some(StoredEntry { entry, content, extents, fidelity, lacks_attributes: false }),
+            closed,
+        );
         Ok(())
     })
 }

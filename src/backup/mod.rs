@@ -23,11 +23,10 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use crate::class::Class;
-use crate::facts::Facts;
+use crate::repo::facts_record::FactsRecord;
 use crate::repo::session::{PROGRAM, Session};
 use crate::repo::snapshot::{
-    FactsRecord, PROBLEMS_KEPT, PackRecord, ProblemRecord, Snapshot, SourceRecord, ad_hoc_job,
-    is_source_name,
+    PROBLEMS_KEPT, PackRecord, ProblemRecord, Snapshot, SourceRecord, ad_hoc_job, is_source_name,
 };
 use crate::repo::writer::{Stored, Writer, WriterOptions};
 use crate::repo::{self, Repository};
@@ -45,7 +44,7 @@ const DRAFTS: usize = 256;
 /// How to back up.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The job; without it, host and sources name it.
+    /// The job; without it, the sources name it.
     pub job: Option<String>,
     /// The machine's name.
     pub host: String,
@@ -127,7 +126,7 @@ fn check_names(sources: &[Box<dyn Source>]) -> Result<(), Error> {
 pub fn job_name(options: &Options, sources: &[Box<dyn Source>]) -> String {
     options.job.clone().unwrap_or_else(|| {
         let names: Vec<&str> = sources.iter().map(|source| source.name()).collect();
-        ad_hoc_job(&options.host, &names)
+        ad_hoc_job(&names)
     })
 }
 
@@ -237,13 +236,12 @@ impl Run<'_> {
     ) -> Result<SourceRecord, Error> {
         let read_before = self.progress.read_bytes.load(Ordering::Relaxed);
         let (scanned, mut assembled) = self.tree(source, &mut *cut).await?;
-        let reach = cut.finish().await?;
+        let mut compared = std::mem::take(&mut assembled.compared);
+        compared.complete = scanned.incomparable == 0 && scanned.has_parent;
+        let reach = cut.finish(compared).await?;
         let mut problems = scanned.problems;
         problems.append(&mut assembled.problems);
         problems.extend(reach.problems);
-        if self.same_wal(source, &reach.facts) {
-            problems.extend(assemble::rewritten_segments(assembled.rewritten));
-        }
         let (kind, facts) = FactsRecord::of(&reach.facts);
         let record = |problem: &Problem| ProblemRecord {
             path: problem.path.as_bytes().to_vec(),
@@ -268,13 +266,6 @@ impl Run<'_> {
         let name = source.name().to_owned();
         self.problems.extend(problems.into_iter().map(|problem| (name.clone(), problem)));
         Ok(row)
-    }
-
-    /// Whether the source is a WAL in the same epoch as in the parent, where a closed segment must
-    /// never change.
-    fn same_wal(&self, source: &dyn Source, now: &Facts) -> bool {
-        let was = self.previous(source).and_then(SourceRecord::facts);
-        matches!((was, now), (Some(Facts::Wal(was)), Facts::Wal(now)) if was.epoch == now.epoch)
     }
 
     async fn tree(

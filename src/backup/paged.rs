@@ -143,7 +143,10 @@ pub(super) async fn read_paged(
         let extents = store_extents(&writer, runs).await?;
         let fidelity = if closed.is_some() { Fidelity::Changed } else { Fidelity::Exact };
         let content = Content { cutter: (!items.is_empty()).then_some(cutter), level, items };
-        request.answer(Some(StoredEntry { entry, content, extents, fidelity }), closed);
+        request.answer(
+            Some(StoredEntry { entry, content, extents, fidelity, lacks_attributes: false }),
+            closed,
+        );
         Ok(())
     })
 }

@@ -16,6 +16,7 @@ use crate::repo::Repository;
 use crate::repo::cursor::LeafCursor;
 use crate::repo::id::ChunkId;
 use crate::repo::reference::ChunkRef;
+use crate::repo::tree::content::Item;
 use crate::repo::tree::inner::Child;
 use crate::repo::tree::leaf::{Fidelity, NO_FINGERPRINT, StoredEntry, fingerprint};
 use crate::repo::tree::{LEAF_ENTRIES_LIMIT, levels_ended_by};
@@ -61,9 +62,15 @@ pub(super) enum DraftEntry {
     /// The reading stage will tell.
     Pending {
         answer: oneshot::Receiver<ReadFile>,
-        /// Chunks that the parent had under the same path.
-        was: Vec<ChunkId>,
+        /// What the parent has under the same path, if that can be compared.
+        was: Option<Was>,
     },
+}
+
+/// The content of a file in the parent.
+pub(super) struct Was {
+    pub(super) size_bytes: u64,
+    pub(super) chunks: Vec<ChunkId>,
 }
 
 /// A leaf on its way to the assembling stage.
@@ -79,6 +86,10 @@ pub(super) enum Draft {
 pub(super) struct Scanned {
     pub(super) problems: Vec<Problem>,
     pub(super) excluded: u64,
+    /// Whether there was a parent to compare with.
+    pub(super) has_parent: bool,
+    /// Files that the parent has too, but whose content cannot be compared with it.
+    pub(super) incomparable: u64,
 }
 
 /// The parent's entries, taken in path order.
@@ -88,6 +99,8 @@ pub(super) struct Parent {
     loaded: VecDeque<StoredEntry>,
     /// As seen by the run that made it.
     youth: Youth,
+    /// Parts of it that could not be read.
+    lost: u64,
 }
 
 impl Parent {
@@ -107,7 +120,7 @@ impl Parent {
             }
             Err(error) => return Err(error),
         };
-        Ok(Some(Self { repository, cursor, loaded: VecDeque::new(), youth }))
+        Ok(Some(Self { repository, cursor, loaded: VecDeque::new(), youth, lost: 0 }))
     }
 
     /// The entry at `path`; asked for in path order.
@@ -153,6 +166,7 @@ impl Parent {
         };
         tracing::warn!(%error, "part of the last snapshot cannot be read: its files are read again");
         writer.distrust(&node.reference);
+        self.lost += 1;
         self.cursor.advance();
         Ok(())
     }
@@ -201,6 +215,9 @@ impl Parent {
             && was.mode == entry.mode
             && was.user_id == entry.user_id
             && was.group_id == entry.group_id
+            && was.inode_flags == entry.inode_flags
+            && was.seen == entry.seen
+            && !stored.lacks_attributes
             && !self.youth.is_young(entry)
     }
 }
@@ -238,6 +255,7 @@ impl Scan {
         drafts: mpsc::Sender<Draft>,
         youth: Youth,
     ) -> Self {
+        let scanned = Scanned { has_parent: parent.is_some(), ..Scanned::default() };
         Self {
             writer: Arc::clone(writer),
             progress: Arc::clone(progress),
@@ -246,7 +264,7 @@ impl Scan {
             drafts,
             youth,
             group: Vec::new(),
-            scanned: Scanned::default(),
+            scanned,
         }
     }
 
@@ -268,6 +286,7 @@ impl Scan {
             }
         }
         self.close_group().await?;
+        self.scanned.incomparable += self.parent.as_ref().map_or(0, |parent| parent.lost);
         Ok(self.scanned)
     }
 
@@ -300,21 +319,35 @@ impl Scan {
                 && parent.is_unchanged(&entry, stored)
             {
                 let mut stored = stored.clone();
-                // The path stays; what the listing knows better is the device, for hard links.
-                stored.entry.device = entry.device;
+                // What the listing knows better is how many names there are.
                 stored.entry.links = entry.links;
                 return Ok(DraftEntry::Ready(Box::new(stored)));
             }
         }
         let (slot, answer) = oneshot::channel();
-        let chunks = was.iter().flat_map(|stored| &stored.content.items);
-        let ids = chunks.map(|item| item.reference.id).collect();
+        let compared = was.as_ref().filter(|was| was.entry.is_file() && entry.is_file());
+        let content = compared.and_then(|was| self.content_of(was));
+        self.scanned.incomparable += u64::from(compared.is_some() && content.is_none());
         self.count(&entry, was.as_ref());
         let request = ReadRequest { entry, parent: was, slot };
         let order = Order::Read(Box::new(request));
         // Nobody takes orders any more only when the run is ending with an error.
         drop(self.orders.send(order).await);
-        Ok(DraftEntry::Pending { answer, was: ids })
+        Ok(DraftEntry::Pending { answer, was: content })
+    }
+
+    /// What the parent has of a file, if the ids of its chunks can be compared with those of today: they
+    /// come from the newest secret, and the file was whole.
+    fn content_of(&self, was: &StoredEntry) -> Option<Was> {
+        let newest = self.writer.repository().secrets().newest_number();
+        let of_secret = |item: &Item| {
+            item.reference.frame.place().is_some_and(|place| place.pack.secret() == newest)
+        };
+        let is_whole = was.fidelity == Fidelity::Exact && was.content.items.iter().all(of_secret);
+        is_whole.then(|| Was {
+            size_bytes: was.entry.size_bytes,
+            chunks: was.content.items.iter().map(|item| item.reference.id).collect(),
+        })
     }
 
     /// Counts a file as new or changed. One that is only read again because its last change is too

@@ -186,7 +186,13 @@ fn try_read_one(
     let content =
         Content { cutter: (!read.is_empty()).then_some(cutter), level: 0, items: Vec::new() };
     let extents = runs.map_or(Extents::None, Extents::Inline);
-    Ok(Some(StoredEntry { entry, content, extents, fidelity: Fidelity::Exact }))
+    Ok(Some(StoredEntry {
+        entry,
+        content,
+        extents,
+        fidelity: Fidelity::Exact,
+        lacks_attributes: false,
+    }))
 }
 
 fn cut(cutter: Cutter, gear: &Gear, mut data: &[u8], lengths: &mut Vec<u32>) {

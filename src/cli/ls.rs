@@ -135,7 +135,7 @@ pub(super) fn entry_row(stored: &StoredEntry) -> Fields {
         Kind::CharacterDevice { major, minor } | Kind::BlockDevice { major, minor } => {
             row.insert("device".to_owned(), json!({"major": major, "minor": minor}));
         }
-        Kind::Directory | Kind::Fifo | Kind::Socket => {}
+        Kind::Directory | Kind::Fifo | Kind::Socket | Kind::Unknown => {}
     }
     row
 }

@@ -57,9 +57,9 @@ struct WalArgs {
     /// Of a WAL, go on with segments of later snapshots, as far as they follow without a gap
     #[arg(long)]
     with_later_segments: bool,
-    /// Of a WAL, do not leave the marker by which the next backup sees that a new epoch began
+    /// Of a WAL, do not leave the marker by which the next backup sees that a new timeline began
     #[arg(long)]
-    keep_epoch: bool,
+    keep_timeline: bool,
 }
 
 /// When a file that is there already is written over.
@@ -113,7 +113,7 @@ pub(super) async fn run(
         wal: WalOptions {
             until_segment: args.wal.until_segment,
             with_later_segments: args.wal.with_later_segments,
-            keep_epoch: args.wal.keep_epoch,
+            keep_timeline: args.wal.keep_timeline,
         },
     };
     let progress = Arc::new(Progress::default());

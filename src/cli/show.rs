@@ -63,6 +63,7 @@ pub(super) fn mode(entry: &Entry) -> String {
         Kind::Socket => 's',
         Kind::CharacterDevice { .. } => 'c',
         Kind::BlockDevice { .. } => 'b',
+        Kind::Unknown => '?',
     };
     let mut text = String::from(kind);
     for (shift, special, set, unset) in
@@ -91,6 +92,7 @@ pub(super) fn kind(kind: &Kind) -> &'static str {
         Kind::Socket => "socket",
         Kind::CharacterDevice { .. } => "character-device",
         Kind::BlockDevice { .. } => "block-device",
+        Kind::Unknown => "unknown",
     }
 }
 

@@ -7,7 +7,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Fields, Output, fields};
 use super::show;
 use crate::class::Class;
-use crate::facts::Facts;
+use crate::facts::{DirectoryFacts, Facts};
 use crate::list::{self, SnapshotsOptions, SnapshotsReport};
 use crate::repo::catalog::Unreadable;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
@@ -119,7 +119,7 @@ fn source_row(source: &SourceRecord) -> Value {
         "problem_count": source.problem_count,
     }));
     match source.facts() {
-        Some(Facts::Directory { pinned }) => {
+        Some(Facts::Directory(DirectoryFacts { pinned, .. })) => {
             row.insert("pinned".to_owned(), json!(pinned));
         }
         Some(Facts::Wal(wal)) => {

@@ -11,8 +11,7 @@ use crate::policy::{self, Policy, SourceKind};
 use crate::repo::codec::Compression;
 use crate::repo::snapshot::is_source_name;
 use crate::source::{
-    ClosedRule, CutterChoice, DirectoryOptions, DirectorySource, SegmentPattern, Source,
-    WalOptions, WalSource,
+    ClosedRule, CutterChoice, DirectoryOptions, DirectorySource, Source, WalOptions, WalSource,
 };
 use crate::units::parse_bytes;
 
@@ -133,27 +132,18 @@ fn of_policy_source(source: &policy::Source) -> Result<Box<dyn Source>, Failure>
             allow_empty: directory.allow_empty,
             ..DirectoryOptions::new(name, &directory.path)
         })?),
-        SourceKind::Wal(wal) => {
-            let number = if wal.segments.radix == 16 { "{number:x}" } else { "{number}" };
-            let pattern = format!("{}{number}{}", wal.segments.prefix, wal.segments.suffix);
-            let pattern = SegmentPattern::parse(&pattern);
-            let pattern =
-                pattern.map_err(|reason| Failure::usage(format!("source {name}: {reason}")))?;
-            Box::new(WalSource::new(WalOptions {
-                pattern: Some(pattern),
-                closed: match &wal.closed {
-                    policy::Closed::AllButNewest => ClosedRule::AllButNewest,
-                    policy::Closed::Renamed { open_suffix } => {
-                        ClosedRule::Renamed { open_suffix: open_suffix.clone() }
-                    }
-                    policy::Closed::Marker { suffix } => {
-                        ClosedRule::Marker { suffix: suffix.clone() }
-                    }
-                },
-                settle: wal.settle,
-                ..WalOptions::new(name, &wal.path)
-            })?)
-        }
+        SourceKind::Wal(wal) => Box::new(WalSource::new(WalOptions {
+            closed: match &wal.closed {
+                policy::Closed::AllButNewest => ClosedRule::AllButNewest,
+                policy::Closed::Renamed { open_suffix } => {
+                    ClosedRule::Renamed { open_suffix: open_suffix.clone() }
+                }
+                policy::Closed::Marker { suffix } => ClosedRule::Marker { suffix: suffix.clone() },
+            },
+            settle: wal.settle,
+            allow_empty: wal.allow_empty,
+            ..WalOptions::new(name, &wal.path, wal.segments.clone())
+        })?),
     })
 }
 

@@ -31,7 +31,7 @@ pub use error::{Error, Fault, Invalid, Mark};
 pub use schema::schema;
 
 use crate::entry::Cutter;
-use crate::facts::SegmentNaming;
+use crate::naming::SegmentNaming;
 use crate::store::{LimitsGiven, Prices, SshFiles};
 use crate::units::to_u64;
 
@@ -118,6 +118,8 @@ pub struct Wal {
     pub closed: Closed,
     /// How long a segment must stand still to count as closed.
     pub settle: Duration,
+    /// Accept a log without a segment.
+    pub allow_empty: bool,
     /// The name of the directory source that this WAL is replayed into.
     pub directory: Option<String>,
 }

@@ -10,7 +10,7 @@ use super::error::{Found, Mark, shown};
 use super::place::Place;
 use super::{Closed, Directory, Source, SourceKind, Wal};
 use crate::entry::Cutter;
-use crate::facts::SegmentNaming;
+use crate::naming::SegmentNaming;
 use crate::units::parse_bytes;
 
 /// How long a segment must stand still where the policy does not say.
@@ -124,30 +124,15 @@ fn read_wal(place: &Place<'_>, directory: &Path) -> Result<Wal, Found> {
             Some(place) => settle(&place)?,
             None => SETTLE,
         },
+        allow_empty: place.flag("allowEmpty").unwrap_or(false),
         directory: place.get("directory").map(|place| place.text().to_owned()),
     })
 }
 
 fn segments(place: &Place<'_>) -> Result<SegmentNaming, Found> {
     let text = place.text();
-    let numbers = [("{number}", 10), ("{number:hex}", 16)];
-    let found =
-        numbers.into_iter().find_map(|(number, radix)| Some((text.split_once(number)?, radix)));
-    let Some(((prefix, suffix), radix)) = found else {
-        return Err(place.unusable(format!(
-            "{} does not say where the number stands; write {{number}}.wal, \
-             or {{number:hex}}.wal for hexadecimal",
-            shown(text)
-        )));
-    };
-    let plain = |part: &str| part.contains(['{', '}', '/']) || part.chars().any(char::is_control);
-    if plain(prefix) || plain(suffix) {
-        return Err(place.unusable(format!(
-            "{}: besides one number, a segment's name has no braces, slashes or control characters",
-            shown(text)
-        )));
-    }
-    Ok(SegmentNaming { prefix: prefix.to_owned(), suffix: suffix.to_owned(), radix })
+    SegmentNaming::parse(text)
+        .map_err(|reason| place.unusable(format!("{}: {reason}", shown(text))))
 }
 
 fn closed(place: &Place<'_>) -> Result<Closed, Found> {

@@ -169,7 +169,11 @@ static WAL: Table = table(&[
         Shape::Text,
         "the directory of the segments; if relative, from the policy file's directory",
     ),
-    required("segments", Shape::Text, "how segments are named: {number}.wal, or {number:hex}.wal"),
+    required(
+        "segments",
+        Shape::Text,
+        "how segments are named: {number}.wal, {number:hex}.wal, or 00000001{number:postgresql}",
+    ),
     required(
         "closed",
         Shape::Either(&[Shape::Word(&["allButNewest"]), Shape::Mapping(&CLOSED)]),
@@ -180,6 +184,7 @@ static WAL: Table = table(&[
         Shape::Time,
         "how long a segment must stand still to count as closed; by default 200ms",
     ),
+    optional("allowEmpty", Shape::Flag, "accept a log without a segment"),
     optional(
         "directory",
         Shape::Text,

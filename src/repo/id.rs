@@ -77,7 +77,7 @@ identifier! {
     ChunkId, 24
 }
 identifier! {
-    /// Names a series of snapshots of the same job: a keyed hash of the job's name.
+    /// Names a series, the snapshots of one job on one host: a keyed hash of both.
     Lane, 16
 }
 

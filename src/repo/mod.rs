@@ -9,6 +9,7 @@ pub mod content;
 pub mod cursor;
 pub mod envelope;
 pub mod error;
+pub mod facts_record;
 mod frames;
 pub mod id;
 pub mod index;

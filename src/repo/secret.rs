@@ -5,6 +5,7 @@ use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::repo::id::{ChunkId, Lane, PackId, RepositoryId};
+use crate::repo::wire::put_bytes;
 
 /// 32 bytes that are wiped from memory when dropped and never shown.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -87,9 +88,12 @@ impl Keys {
         hasher
     }
 
-    /// The lane of a job.
-    pub fn lane(&self, job: &str) -> Lane {
-        Lane(head(keyed(&self.names, &[job.as_bytes()])))
+    /// The lane of a series: one job on one host.
+    pub fn lane(&self, job: &str, host: &str) -> Lane {
+        let mut name = Vec::with_capacity(job.len() + host.len() + 4);
+        put_bytes(&mut name, job.as_bytes());
+        put_bytes(&mut name, host.as_bytes());
+        Lane(head(keyed(&self.names, &[&name])))
     }
 
     /// The table that content-defined cutting looks bytes up in: 256 random numbers.

@@ -46,7 +46,7 @@ pub enum Register {
 }
 
 impl Session {
-    /// Announces a session for `job`. Costs 1 PUT, 3 LIST, and 1 GET with a parent.
+    /// Announces a session for `job` on `host`. Costs 1 PUT, 3 LIST, and 1 GET with a parent.
     pub async fn begin(repository: &Repository, job: &str, host: &str) -> Result<Self, Error> {
         repository.check_writable()?;
         for _ in 0..ATTEMPTS {
@@ -67,7 +67,7 @@ impl Session {
     ) -> Result<Option<Self>, Error> {
         let started = repository.now();
         let checkpoint = newest_checkpoint(repository).await?;
-        let lane = repository.secrets().oldest().lane(job);
+        let lane = repository.secrets().oldest().lane(job, host);
         let prefix = layout::snapshots_of(lane);
         // What is read of it now is judged by the checkpoint that is read later; a snapshot that comes in
         // between is not compared with.
@@ -309,14 +309,15 @@ async fn newest_valid(
 }
 
 impl Repository {
-    /// Snapshots of the same job that came after `snapshot` and are valid, in their order, and those that
+    /// Snapshots of the same series that came after `snapshot` and are valid, in their order, and those that
     /// cannot be read. Costs a LIST, and a GET per snapshot.
     pub async fn later_snapshots(
         &self,
         snapshot: &Snapshot,
     ) -> Result<(Vec<Snapshot>, Vec<Error>), Error> {
         let (head, _) = head_for_reading(self).await?;
-        let prefix = layout::snapshots_of(self.secrets().oldest().lane(&snapshot.job));
+        let lane = self.secrets().oldest().lane(&snapshot.job, &snapshot.host);
+        let prefix = layout::snapshots_of(lane);
         let mut listing = self.store().list(&prefix);
         let (mut later, mut unreadable) = (Vec::new(), Vec::new());
         while let Some(object) = listing.try_next().await? {

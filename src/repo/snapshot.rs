@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use crate::entry::TreePath;
-use crate::facts::{Epoch, Facts, SegmentNaming, WalFacts};
+use crate::facts::Facts;
 use crate::repo::error::Error;
+use crate::repo::facts_record::FactsRecord;
 use crate::repo::id::{PackId, SessionId};
-use crate::repo::record;
 use crate::repo::reference::ChunkRef;
 
 /// Problems of a source that a snapshot spells out; the rest is only counted.
@@ -132,119 +132,10 @@ pub struct ProblemRecord {
     pub detail: String,
 }
 
-/// Facts as stored: one CBOR item that is taken apart only by who knows the kind, so that a kind of
-/// a later version does no harm.
-#[derive(Clone, Debug)]
-pub struct FactsRecord(Vec<u8>);
-
-impl<C> Encode<C> for FactsRecord {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.writer_mut().write_all(&self.0).map_err(minicbor::encode::Error::write)
-    }
-}
-
-impl<'b, C> Decode<'b, C> for FactsRecord {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        let start = d.position();
-        d.skip()?;
-        Ok(Self(d.input().get(start..d.position()).unwrap_or_default().to_vec()))
-    }
-}
-
-#[derive(Encode, Decode)]
-#[cbor(map)]
-struct DirectoryRecord {
-    #[n(0)]
-    pinned: bool,
-}
-
-#[derive(Encode, Decode)]
-#[cbor(map)]
-struct WalRecord {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    epoch: [u8; 16],
-    #[n(1)]
-    first: Option<u64>,
-    #[n(2)]
-    last: Option<u64>,
-    #[n(3)]
-    floor: Option<u64>,
-    #[n(4)]
-    gaps: Vec<(u64, u64)>,
-    #[n(5)]
-    prefix: String,
-    #[n(6)]
-    suffix: String,
-    #[n(7)]
-    radix: u32,
-    #[n(8)]
-    forked_from: Option<Fork>,
-}
-
-#[derive(Encode, Decode)]
-#[cbor(array)]
-struct Fork {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    epoch: [u8; 16],
-    #[n(1)]
-    after: u64,
-}
-
-impl FactsRecord {
-    /// The kind's name and the record of `facts`.
-    pub fn of(facts: &Facts) -> (&'static str, Self) {
-        match facts {
-            Facts::Directory { pinned } => {
-                ("directory", Self(record::encode(&DirectoryRecord { pinned: *pinned })))
-            }
-            Facts::Wal(wal) => {
-                let fork = |(epoch, after): (Epoch, u64)| Fork { epoch: epoch.0, after };
-                let record = WalRecord {
-                    epoch: wal.epoch.0,
-                    first: wal.first,
-                    last: wal.last,
-                    floor: wal.floor,
-                    gaps: wal.gaps.clone(),
-                    prefix: wal.naming.prefix.clone(),
-                    suffix: wal.naming.suffix.clone(),
-                    radix: wal.naming.radix,
-                    forked_from: wal.forked_from.map(fork),
-                };
-                ("wal", Self(record::encode(&record)))
-            }
-        }
-    }
-}
-
-impl WalRecord {
-    fn facts(self) -> WalFacts {
-        WalFacts {
-            epoch: Epoch(self.epoch),
-            forked_from: self.forked_from.map(|fork| (Epoch(fork.epoch), fork.after)),
-            first: self.first,
-            last: self.last,
-            floor: self.floor,
-            gaps: self.gaps,
-            naming: SegmentNaming { prefix: self.prefix, suffix: self.suffix, radix: self.radix },
-        }
-    }
-}
-
 impl SourceRecord {
     /// The facts, if the kind is one that this version knows.
     pub fn facts(&self) -> Option<Facts> {
-        let bytes = self.facts.0.as_slice();
-        match self.kind.as_str() {
-            "directory" => minicbor::decode(bytes)
-                .ok()
-                .map(|DirectoryRecord { pinned }| Facts::Directory { pinned }),
-            "wal" => minicbor::decode(bytes).ok().map(|wal: WalRecord| Facts::Wal(wal.facts())),
-            _ => None,
-        }
+        self.facts.read(&self.kind)
     }
 
     /// The paths of the first problems.
@@ -308,16 +199,11 @@ pub fn is_source_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
-/// The job of a backup that no policy names: the host and what it backs up.
-pub fn ad_hoc_job(host: &str, sources: &[&str]) -> String {
+/// The job of a backup that no policy names: what it backs up.
+pub fn ad_hoc_job(sources: &[&str]) -> String {
     let mut sources = sources.to_vec();
     sources.sort_unstable();
-    let mut job = host.to_owned();
-    for source in sources {
-        job.push('\0');
-        job.push_str(source);
-    }
-    job
+    sources.iter().flat_map(|source| ["\0", source]).collect()
 }
 
 /// A writer's announcement.

@@ -2,7 +2,7 @@
 //! make the destination follow a link, if it ever did that. Directories whose own entries are lost are
 //! made anew, for nobody but their owner, so that what is in them has a place.
 
-use crate::entry::{Entry, Kind, TreePath};
+use crate::entry::{Entry, Kind, Seen, TreePath};
 
 /// Directories from the root to the entry before, and what is known to be lost.
 #[derive(Debug, Default)]
@@ -84,6 +84,8 @@ fn stand_in(found: &Entry, above: Option<&Entry>, path: TreePath) -> Entry {
         links: 1,
         xattrs: Vec::new(),
         extents: None,
+        inode_flags: 0,
+        seen: Seen::Whole,
         ..owner.clone()
     }
 }

@@ -124,8 +124,8 @@ impl Pass<'_> {
                 later: count,
                 gaps: gaps(&self.numbers),
             });
-            if !self.wal.keep_epoch && self.path.is_root() {
-                self.begin_epoch(&facts).await?;
+            if !self.wal.keep_timeline && self.path.is_root() {
+                self.begin_timeline(&facts).await?;
             }
         }
         Ok(())
@@ -217,6 +217,8 @@ impl Pass<'_> {
         match stored.entry.kind {
             // Made before.
             Kind::Directory => Ok(()),
+            // A name only: there is nothing to make.
+            Kind::Unknown => Ok(()),
             Kind::File if stored.fidelity == Fidelity::Absent => Ok(()),
             Kind::File => {
                 if self.is_further_name(&stored.entry) {
@@ -246,7 +248,7 @@ impl Pass<'_> {
         if entry.links < 2 {
             return false;
         }
-        let inode = (entry.device, entry.inode);
+        let inode = (entry.volume, entry.inode);
         if let Some(first) = self.first_names.get(&inode) {
             self.links.push((entry.clone(), first.clone()));
             return true;

@@ -1,5 +1,5 @@
 //! WAL segments: which of a restore point are wanted, which of later restore points go on from there,
-//! and the new epoch that a restore begins.
+//! and the new timeline that a restore begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::destination::Destination;
-use crate::entry::{Entry, FileTime, Kind, TreePath};
-use crate::facts::{Epoch, Facts, WalFacts};
+use crate::entry::{Entry, FileTime, Kind, Seen, TreePath};
+use crate::facts::{Facts, Timeline, WalFacts};
 use crate::repo::Repository;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::StoredEntry;
@@ -16,7 +16,7 @@ use crate::restore::fetch::Fetcher;
 use crate::restore::pass::Pass;
 use crate::restore::subtree::{Lost, Step, Subtree};
 use crate::restore::{Damage, Error, Loss, blocking};
-use crate::source::wal::{EPOCH_MARKER_NAME, EpochMarker, write_epoch_marker_text};
+use crate::source::wal::{TIMELINE_MARKER_NAME, TimelineMarker, write_timeline_marker_text};
 use crate::units::to_u64;
 
 /// How WAL sources are restored.
@@ -26,8 +26,8 @@ pub struct WalOptions {
     pub until_segment: Option<u64>,
     /// Go on with segments of later restore points, as far as they follow without a gap.
     pub with_later_segments: bool,
-    /// Do not leave the marker by which the next backup sees that a new epoch began.
-    pub keep_epoch: bool,
+    /// Do not leave the marker by which the next backup sees that a new timeline began.
+    pub keep_timeline: bool,
 }
 
 /// What of a WAL was restored.
@@ -112,7 +112,7 @@ pub(super) fn gaps(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
     following.filter(|(a, b)| *a + 1 < **b).map(|(a, b)| (a + 1, b - 1)).collect()
 }
 
-/// Segments of later restore points of the same WAL and epoch, that follow without a gap. Restore points
+/// Segments of later restore points of the same WAL and timeline, that follow without a gap. Restore points
 /// that cannot be read are passed over and come second: others may have the same segments.
 async fn later_segments(
     repository: &Repository,
@@ -129,7 +129,7 @@ async fn later_segments(
         let Some(record) = snapshot.source(source) else {
             continue;
         };
-        let Some(of_record) = wal_facts(record).filter(|of| of.epoch == facts.epoch) else {
+        let Some(of_record) = wal_facts(record).filter(|of| of.timeline == facts.timeline) else {
             continue;
         };
         let mut segments = BTreeMap::new();
@@ -204,18 +204,18 @@ impl Pass<'_> {
         Ok(count)
     }
 
-    /// Leaves the marker of the epoch that begins with this restore: the engine will write segments
+    /// Leaves the marker of the timeline that begins with this restore: the engine will write segments
     /// with numbers that the repository knows, and other content.
-    pub(super) async fn begin_epoch(&mut self, facts: &WalFacts) -> Result<(), Error> {
+    pub(super) async fn begin_timeline(&mut self, facts: &WalFacts) -> Result<(), Error> {
         let Some(last) = self.numbers.last().copied() else {
             return Ok(());
         };
-        let marker = EpochMarker {
-            epoch: Epoch(self.repository.world().random.array()),
-            forked_from: facts.epoch,
+        let marker = TimelineMarker {
+            timeline: Timeline(self.repository.world().random.array()),
+            forked_from: facts.timeline,
             forked_after: last,
         };
-        let text = write_epoch_marker_text(&marker);
+        let text = write_timeline_marker_text(&marker);
         let entry = self.marker_entry(text.len());
         let write = move |destination: &dyn Destination| {
             let output: Arc<dyn crate::destination::Output> = destination.create(&entry)?.into();
@@ -223,7 +223,7 @@ impl Pass<'_> {
             output.finish()
         };
         if let Some(names) = &mut self.extra_names {
-            names.insert(EPOCH_MARKER_NAME.as_bytes().to_vec());
+            names.insert(TIMELINE_MARKER_NAME.as_bytes().to_vec());
         }
         blocking(self.repository, self.destination, write).await
     }
@@ -232,7 +232,7 @@ impl Pass<'_> {
         let root = self.root_entry.as_ref();
         let modified = FileTime::from_nanoseconds(self.repository.now());
         Entry {
-            path: self.prefix.join(EPOCH_MARKER_NAME.as_bytes()),
+            path: self.prefix.join(TIMELINE_MARKER_NAME.as_bytes()),
             kind: Kind::File,
             mode: 0o644,
             user_id: root.map_or(0, |root| root.user_id),
@@ -247,6 +247,9 @@ impl Pass<'_> {
             size_bytes: to_u64(length),
             xattrs: Vec::new(),
             extents: None,
+            volume: 0,
+            inode_flags: 0,
+            seen: Seen::Whole,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::world::World;
 
 pub use cutter::CutterChoice;
 pub use directory::{DirectoryOptions, DirectorySource};
-pub use wal::{ClosedRule, SegmentPattern, WalOptions, WalSource};
+pub use wal::{ClosedRule, WalOptions, WalSource};
 
 /// Something that a policy or a command line asks to back up.
 #[async_trait]
@@ -69,8 +69,20 @@ pub trait Cut: Send {
         false
     }
 
-    /// Ends the cut after the last entry was yielded *and* read.
-    async fn finish(self: Box<Self>) -> Result<Reach, Error>;
+    /// Ends the cut after the last entry was yielded *and* read. `compared` is what reading showed beside
+    /// the parent snapshot.
+    async fn finish(self: Box<Self>, compared: Compared) -> Result<Reach, Error>;
+}
+
+/// What reading showed of the files that the parent snapshot has too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Whether at least one file has the content that the parent has of it.
+    pub shared: bool,
+    /// Files with another content than in the parent.
+    pub rewritten: Vec<TreePath>,
+    /// Whether every file that both have could be compared.
+    pub complete: bool,
 }
 
 /// A run of entries in path order and what could not be listed among them.
@@ -180,6 +192,12 @@ pub enum Fault {
     Rewritten,
     /// A WAL segment between the first and the last is missing.
     Gap,
+    /// The log is not the one of the last snapshot: a new timeline begins.
+    Timeline,
+    /// WAL segments do not count as closed though they should.
+    NotClosed,
+    /// A log is empty.
+    Empty,
 }
 
 impl Fault {
@@ -192,6 +210,9 @@ impl Fault {
             Self::Shrunk => "shrunk",
             Self::Rewritten => "rewritten",
             Self::Gap => "gap",
+            Self::Timeline => "timeline",
+            Self::NotClosed => "not-closed",
+            Self::Empty => "empty",
         }
     }
 }

@@ -102,6 +102,9 @@ fn entry(node: &Node) -> Entry {
         size_bytes: 0,
         xattrs: xattrs.collect(),
         extents: None,
+        volume: 0,
+        inode_flags: 0,
+        seen: backstay::entry::Seen::Whole,
     }
 }
 
@@ -154,6 +157,9 @@ fn member(crowd: &TreePath, number: u32) -> Item {
         size_bytes: u64::try_from(name.len()).unwrap(),
         xattrs: Vec::new(),
         extents: None,
+        volume: 0,
+        inode_flags: 0,
+        seen: backstay::entry::Seen::Whole,
     };
     Item { entry, body: Body::Text(name) }
 }

@@ -32,7 +32,7 @@ async fn open(key: &str) -> Repository {
 fn found(root: &Path, directory: &Path, rows: &mut BTreeMap<String, String>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.ends_with(".backstay-epoch") {
+        if path.ends_with(".backstay-timeline") {
             continue;
         }
         let metadata = path.symlink_metadata().unwrap();

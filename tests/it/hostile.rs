@@ -82,7 +82,7 @@ bounded_runs! {
     cursor leaf inner list extents pages pack_header pack_trailer pack_directory index_header
     index_page config config_object sealed_object snapshot session abort_record checkpoint
     chunk_reference key_bundle agent_key key_file envelope wrapped_key layout tree_path
-    epoch_marker segment_pattern byte_count cutter policy decompress sftp_replies
+    timeline_marker segment_pattern byte_count cutter policy decompress sftp_replies
 }
 
 /// A target runs here and in `cargo fuzz`, or it is forgotten.

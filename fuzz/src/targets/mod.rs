@@ -105,7 +105,7 @@ pub const ALL: &[Target] = &[
     },
     target("layout", names::layout, seeds::layout),
     target("tree_path", names::tree_path, seeds::tree_path),
-    target("epoch_marker", names::epoch_marker, seeds::epoch_marker),
+    target("timeline_marker", names::timeline_marker, seeds::timeline_marker),
     target("segment_pattern", names::segment_pattern, seeds::segment_pattern),
     target("byte_count", values::byte_count, seeds::byte_count),
     target("cutter", values::cutter, seeds::cutter),

@@ -1,9 +1,9 @@
 //! Names and small texts: keys of objects, paths in trees, markers and patterns of a WAL.
 
 use backstay::entry::TreePath;
+use backstay::naming::SegmentNaming;
 use backstay::repo::layout;
-use backstay::source::SegmentPattern;
-use backstay::source::wal::{parse_epoch_marker_text, write_epoch_marker_text};
+use backstay::source::wal::{parse_timeline_marker_text, write_timeline_marker_text};
 use backstay::store::Key;
 
 /// An object's name. One that is understood is the one that we would give.
@@ -54,10 +54,10 @@ pub fn tree_path(bytes: &[u8]) {
 }
 
 /// The marker that a restore leaves in a WAL.
-pub fn epoch_marker(bytes: &[u8]) {
-    if let Ok(marker) = parse_epoch_marker_text(bytes) {
-        let text = write_epoch_marker_text(&marker);
-        assert_eq!(parse_epoch_marker_text(text.as_bytes()), Ok(marker));
+pub fn timeline_marker(bytes: &[u8]) {
+    if let Ok(marker) = parse_timeline_marker_text(bytes) {
+        let text = write_timeline_marker_text(&marker);
+        assert_eq!(parse_timeline_marker_text(text.as_bytes()), Ok(marker));
     }
 }
 
@@ -65,15 +65,14 @@ pub fn epoch_marker(bytes: &[u8]) {
 pub fn segment_pattern(bytes: &[u8]) {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (text, name) = bytes.split_at(at);
-    let Ok(pattern) = SegmentPattern::parse(&String::from_utf8_lossy(text)) else {
+    let Ok(naming) = SegmentNaming::parse(&String::from_utf8_lossy(text)) else {
         return;
     };
-    assert_eq!(SegmentPattern::parse(&pattern.to_string()), Ok(pattern.clone()));
-    let number = pattern.number(name.get(1..).unwrap_or_default());
-    let naming = pattern.naming();
-    if let Some(number) = number {
-        let digits = if naming.radix == 16 { format!("{number:x}") } else { number.to_string() };
-        let name = format!("{}{digits}{}", naming.prefix, naming.suffix);
-        assert_eq!(pattern.number(name.as_bytes()), Some(number));
+    assert_eq!(SegmentNaming::parse(&naming.to_string()), Ok(naming.clone()));
+    let name = name.get(1..).unwrap_or_default();
+    if let Some(number) = naming.number(name) {
+        assert_eq!(naming.number(naming.name_like(number, name).as_bytes()), Some(number));
+        assert_eq!(naming.number_given(&naming.shown(number)), Some(number));
+        assert_eq!(naming.belongs_to(name), Some(number));
     }
 }

@@ -87,7 +87,7 @@ fn make(parent: &Directory, name: &[u8], entry: &Entry) -> Result<(), Errno> {
             node(FileType::BlockDevice, sys::makedev(*major, *minor))
         }
         // Files and directories come by other roads.
-        Kind::File | Kind::Directory => Err(Errno::INVAL),
+        Kind::File | Kind::Directory | Kind::Unknown => Err(Errno::INVAL),
     }
 }
 

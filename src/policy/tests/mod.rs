@@ -8,6 +8,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
+use crate::naming::Numbering;
 use crate::store::{Money, Rate};
 use refusals::refused;
 
@@ -53,9 +54,14 @@ fn everything_set() {
     };
     let wal = Wal {
         path: "/wal".into(),
-        segments: SegmentNaming { prefix: "s".to_owned(), suffix: ".w".to_owned(), radix: 16 },
+        segments: SegmentNaming {
+            prefix: "s".to_owned(),
+            suffix: ".w".to_owned(),
+            numbering: Numbering::Hexadecimal,
+        },
         closed: Closed::Marker { suffix: ".ready".to_owned() },
         settle: Duration::from_secs(1),
+        allow_empty: false,
         directory: Some("data".to_owned()),
     };
     let source = |name: &str, kind| Source { name: name.to_owned(), kind };
@@ -103,7 +109,7 @@ fn defaults() {
     assert_eq!(wal.settle, Duration::from_millis(200));
     assert_eq!(wal.closed, Closed::AllButNewest);
     assert_eq!(wal.path, Path::new("/etc/backstay/w"));
-    assert_eq!(wal.segments.radix, 10);
+    assert_eq!(wal.segments.numbering, Numbering::Decimal);
 }
 
 #[test]

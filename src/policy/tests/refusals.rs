@@ -305,13 +305,13 @@ fn wals() {
         (
             "{path: /w}",
             format!(
-                "p.yaml:5:28: {at}.segments: missing; add segments: how segments are named: {{number}}.wal, or {{number:hex}}.wal"
+                "p.yaml:5:28: {at}.segments: missing; add segments: how segments are named: {{number}}.wal, {{number:hex}}.wal, or 00000001{{number:postgresql}}"
             ),
         ),
         (
             "{path: /w, segments: x, closed: allButNewest}",
             format!(
-                "p.yaml:5:49: {at}.segments: x does not say where the number stands; write {{number}}.wal, or {{number:hex}}.wal for hexadecimal"
+                "p.yaml:5:49: {at}.segments: x: it does not say where the number stands; write {{number}}.wal, {{number:hex}}.wal for hexadecimal, or 00000001{{number:postgresql}}"
             ),
         ),
         (

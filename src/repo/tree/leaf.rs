@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::entry::{Entry, FileTime, Kind, NANOSECONDS_PER_SECOND, Xattr};
+use crate::entry::{Entry, FileTime, INODE_FLAGS_KEPT, Kind, NANOSECONDS_PER_SECOND, Seen, Xattr};
 use crate::repo::reference::{FrameTable, Frames};
 use crate::repo::secret::Keys;
 use crate::repo::tree::content::{Content, Extents, Unplaced};
@@ -27,7 +27,10 @@ const FLAG_HARD_LINKED: u64 = 2;
 const FLAG_SPARSE: u64 = 4;
 const FLAG_CHANGED: u64 = 8;
 const FLAG_ABSENT: u64 = 16;
-const FLAGS_KNOWN: u64 = 31;
+const FLAG_LEFT_OUT: u64 = 32;
+const FLAG_LACKS_ATTRIBUTES: u64 = 64;
+const FLAG_INODE_FLAGS: u64 = 128;
+const FLAGS_KNOWN: u64 = 255;
 
 /// Whether the stored bytes of a file are what the file was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -37,7 +40,7 @@ pub enum Fidelity {
     Exact,
     /// It changed while it was read: they may mix two states.
     Changed,
-    /// It could not be read: nothing is stored.
+    /// It could not be read: nothing is stored. Of a directory: it could not be listed, or not to its end.
     Absent,
 }
 
@@ -52,16 +55,20 @@ pub struct StoredEntry {
     pub extents: Extents,
     /// What the bytes are worth.
     pub fidelity: Fidelity,
+    /// Extended attributes are missing that could not be read.
+    pub lacks_attributes: bool,
 }
 
 impl StoredEntry {
     /// An entry without content: anything but a regular file, or an empty one.
     pub fn bare(entry: Entry) -> Self {
+        let is_unreadable = entry.seen == Seen::Unreadable;
         Self {
             entry,
             content: Content::default(),
             extents: Extents::None,
-            fidelity: Fidelity::Exact,
+            fidelity: if is_unreadable { Fidelity::Absent } else { Fidelity::Exact },
+            lacks_attributes: false,
         }
     }
 }
@@ -75,6 +82,7 @@ fn type_byte(kind: &Kind) -> u8 {
         Kind::Socket => 5,
         Kind::CharacterDevice { .. } => 6,
         Kind::BlockDevice { .. } => 7,
+        Kind::Unknown => 8,
     }
 }
 
@@ -96,10 +104,14 @@ pub fn fingerprint<'a>(keys: &Keys, entries: impl Iterator<Item = &'a Entry>) ->
             entry.changed.seconds.cast_unsigned(),
             u64::from(entry.changed.nanoseconds),
             entry.inode,
+            entry.volume,
+            u64::from(entry.inode_flags),
+            u64::from(entry.seen == Seen::LeftOut),
         ];
         for number in numbers {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        put_kind(&mut bytes, entry);
         hasher.update(&bytes);
     }
     let mut fingerprint = [0; 16];
@@ -167,8 +179,11 @@ pub fn encode(entries: &[StoredEntry]) -> Result<Vec<u8>, Unplaced> {
             }
         }
         if hard_linked(entry) {
-            put_var(&mut rest, entry.device);
+            put_var(&mut rest, entry.volume);
             put_var(&mut rest, entry.links);
+        }
+        if entry.inode_flags != 0 {
+            put_var(&mut rest, u64::from(entry.inode_flags));
         }
         stored.extents.put(&mut table, &mut rest)?;
         if entry.is_file() {
@@ -193,7 +208,10 @@ fn flags(stored: &StoredEntry) -> u64 {
     set(FLAG_HARD_LINKED, hard_linked(&stored.entry));
     set(FLAG_SPARSE, !matches!(stored.extents, Extents::None));
     set(FLAG_CHANGED, stored.fidelity == Fidelity::Changed);
-    set(FLAG_ABSENT, stored.fidelity == Fidelity::Absent);
+    set(FLAG_ABSENT, stored.fidelity == Fidelity::Absent || stored.entry.seen == Seen::Unreadable);
+    set(FLAG_LEFT_OUT, stored.entry.seen == Seen::LeftOut);
+    set(FLAG_LACKS_ATTRIBUTES, stored.lacks_attributes);
+    set(FLAG_INODE_FLAGS, stored.entry.inode_flags != 0);
     flags
 }
 
@@ -219,6 +237,15 @@ fn put_entry<'a>(
     put_signed(out, entry.changed.seconds.wrapping_sub(entry.modified.seconds));
     put_var(out, u64::from(entry.changed.nanoseconds));
     put_signed(out, entry.inode.wrapping_sub(before.inode).cast_signed());
+    put_kind(out, entry);
+    before.path.clear();
+    before.path.extend_from_slice(entry.path.as_bytes());
+    before.modified_seconds = entry.modified.seconds;
+    before.inode = entry.inode;
+}
+
+/// What an entry's type adds to its attributes.
+fn put_kind(out: &mut Vec<u8>, entry: &Entry) {
     match &entry.kind {
         Kind::File => put_var(out, entry.size_bytes),
         Kind::Symlink { target } => put_bytes(out, target),
@@ -226,12 +253,8 @@ fn put_entry<'a>(
             put_var(out, u64::from(*major));
             put_var(out, u64::from(*minor));
         }
-        Kind::Directory | Kind::Fifo | Kind::Socket => {}
+        Kind::Directory | Kind::Fifo | Kind::Socket | Kind::Unknown => {}
     }
-    before.path.clear();
-    before.path.extend_from_slice(entry.path.as_bytes());
-    before.modified_seconds = entry.modified.seconds;
-    before.inode = entry.inode;
 }
 
 /// Decodes a leaf.
@@ -292,6 +315,7 @@ fn read_kind(cursor: &mut Cursor<'_>, type_byte: u8, size_bytes: &mut u64) -> Re
         5 => Kind::Socket,
         6 => Kind::CharacterDevice { major: cursor.var_u32()?, minor: cursor.var_u32()? },
         7 => Kind::BlockDevice { major: cursor.var_u32()?, minor: cursor.var_u32()? },
+        8 => Kind::Unknown,
         _ => return Err(Malformed("an entry of an unknown type")),
     })
 }
@@ -338,6 +362,9 @@ fn read_attributes(
         size_bytes,
         xattrs: Vec::new(),
         extents: None,
+        volume: 0,
+        inode_flags: 0,
+        seen: Seen::Whole,
     };
     Ok((entry, flags))
 }
@@ -357,11 +384,18 @@ fn read_entry(
         }
     }
     if flags & FLAG_HARD_LINKED != 0 {
-        (entry.device, entry.links) = (cursor.var()?, cursor.var()?);
+        (entry.volume, entry.links) = (cursor.var()?, cursor.var()?);
         if !hard_linked(&entry) {
             return Err(Malformed("a hard link that cannot be one"));
         }
     }
+    if flags & FLAG_INODE_FLAGS != 0 {
+        entry.inode_flags = cursor.var_u32()?;
+        if entry.inode_flags == 0 || entry.inode_flags & !INODE_FLAGS_KEPT != 0 {
+            return Err(Malformed("unknown inode flags"));
+        }
+    }
+    entry.seen = read_seen(&entry.kind, flags)?;
     if flags & FLAG_SPARSE != 0 && !entry.is_file() {
         return Err(Malformed("holes in something that is no file"));
     }
@@ -385,7 +419,20 @@ fn read_entry(
             return Err(Malformed("a file without its content"));
         }
     }
-    Ok(StoredEntry { entry, content, extents, fidelity })
+    let lacks_attributes = flags & FLAG_LACKS_ATTRIBUTES != 0;
+    Ok(StoredEntry { entry, content, extents, fidelity, lacks_attributes })
+}
+
+/// How much of an entry was looked at; for a file that is said by its fidelity.
+fn read_seen(kind: &Kind, flags: u64) -> Read<Seen> {
+    let (absent, left_out) = (flags & FLAG_ABSENT != 0, flags & FLAG_LEFT_OUT != 0);
+    match (kind, absent, left_out) {
+        (Kind::Directory | Kind::Unknown, false, true) => Ok(Seen::LeftOut),
+        (_, _, true) => Err(Malformed("an entry left out that cannot be")),
+        (Kind::Unknown, false, false) => Err(Malformed("a bare name without a reason")),
+        (Kind::File, ..) | (_, false, false) => Ok(Seen::Whole),
+        (_, true, false) => Ok(Seen::Unreadable),
+    }
 }
 
 fn limited(bytes: &[u8], most_bytes: usize) -> Read<&[u8]> {

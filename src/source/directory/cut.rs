@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use super::pin::PinnedTree;
 use super::walk::Walk;
 use crate::entry::Entry;
-use crate::facts::Facts;
+use crate::facts::{DirectoryFacts, Facts};
 use crate::source::file::{PinnedFiles, Reading};
-use crate::source::{Batch, Cut, Error, Files, Problem, Reach};
+use crate::source::{Batch, Compared, Cut, Error, Files, Problem, Reach};
 
 /// Batches on their way: enough that neither side waits for the other, few enough that the listing
 /// is not far ahead of the reading.
@@ -46,12 +46,21 @@ pub(super) struct WalkingCut {
     words: Option<mpsc::Receiver<Word>>,
     files: Arc<dyn Files>,
     has_local_clock: bool,
+    facts: DirectoryFacts,
 }
 
 impl WalkingCut {
     pub(super) fn new(walk: Walk, files: Arc<dyn Files>) -> Self {
         let has_local_clock = has_local_clock(&walk);
-        Self { name: walk.name.clone(), walk: Some(walk), words: None, files, has_local_clock }
+        let facts = walk.facts(false);
+        Self {
+            name: walk.name.clone(),
+            walk: Some(walk),
+            words: None,
+            files,
+            has_local_clock,
+            facts,
+        }
     }
 
     fn start(&mut self, walk: Walk) -> Result<(), Error> {
@@ -109,8 +118,8 @@ impl Cut for WalkingCut {
         self.has_local_clock
     }
 
-    async fn finish(self: Box<Self>) -> Result<Reach, Error> {
-        Ok(Reach { facts: Facts::Directory { pinned: false }, problems: Vec::new() })
+    async fn finish(self: Box<Self>, _compared: Compared) -> Result<Reach, Error> {
+        Ok(Reach { facts: Facts::Directory(self.facts), problems: Vec::new() })
     }
 }
 
@@ -121,6 +130,7 @@ pub(super) struct PinnedCut {
     excluded: u64,
     files: Arc<PinnedFiles>,
     has_local_clock: bool,
+    facts: DirectoryFacts,
 }
 
 impl PinnedCut {
@@ -132,6 +142,7 @@ impl PinnedCut {
             excluded: tree.excluded,
             files: Arc::new(files),
             has_local_clock: has_local_clock(walk),
+            facts: walk.facts(true),
         }
     }
 }
@@ -158,7 +169,7 @@ impl Cut for PinnedCut {
         self.has_local_clock
     }
 
-    async fn finish(self: Box<Self>) -> Result<Reach, Error> {
-        Ok(Reach { facts: Facts::Directory { pinned: true }, problems: Vec::new() })
+    async fn finish(self: Box<Self>, _compared: Compared) -> Result<Reach, Error> {
+        Ok(Reach { facts: Facts::Directory(self.facts), problems: Vec::new() })
     }
 }

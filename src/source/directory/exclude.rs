@@ -15,7 +15,8 @@ use crate::entry::TreePath;
 /// Compiled patterns.
 #[derive(Clone, Debug)]
 pub(super) struct Exclude {
-    patterns: Gitignore,
+    matcher: Gitignore,
+    patterns: Vec<String>,
 }
 
 impl Exclude {
@@ -35,18 +36,23 @@ impl Exclude {
                 .add_line(None, pattern)
                 .map_err(|error| format!("exclude pattern {pattern:?} is not valid: {error}"))?;
         }
-        let patterns =
+        let matcher =
             builder.build().map_err(|error| format!("exclude patterns cannot be used: {error}"))?;
-        Ok(Self { patterns })
+        Ok(Self { matcher, patterns: patterns.to_vec() })
+    }
+
+    /// The patterns as they were given.
+    pub(super) fn patterns(&self) -> &[String] {
+        &self.patterns
     }
 
     /// Whether the entry at `path` is left out.
     pub(super) fn matches(&self, path: &TreePath, is_directory: bool) -> bool {
-        if self.patterns.is_empty() {
+        if self.matcher.is_empty() {
             return false;
         }
         let path = Path::new(OsStr::from_bytes(path.as_bytes()));
-        self.patterns.matched(path, is_directory).is_ignore()
+        self.matcher.matched(path, is_directory).is_ignore()
     }
 }
 

@@ -17,6 +17,7 @@ use rustix::io::{Errno, pread};
 use super::exclude::Exclude;
 use super::listing::{Names, list};
 use crate::entry::{Entry, Kind, TreePath};
+use crate::facts::DirectoryFacts;
 use crate::source::file::{Identity, Owners, Root, entry_of, problem, stat_at, stat_fd};
 use crate::source::{Batch, Error, Fault, Problem};
 use crate::units::KIB;
@@ -78,6 +79,14 @@ impl Walk {
         walker.batch.entries.push(entry);
         walker.descend(root, TreePath::root(), &stat)?;
         walker.run()
+    }
+
+    /// What a snapshot keeps of the rules.
+    pub(super) fn facts(&self, pinned: bool) -> DirectoryFacts {
+        let is_single = self.only.is_some();
+        let exclude = if is_single { Vec::new() } else { self.exclude.patterns().to_vec() };
+        let exclude_caches = self.exclude_caches && !is_single;
+        DirectoryFacts { pinned, exclude, exclude_caches, volumes: Vec::new() }
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> Error {

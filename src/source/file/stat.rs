@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use rustix::fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, makedev, statx};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::entry::{Entry, FileTime, Kind, TreePath};
+use crate::entry::{Entry, FileTime, Kind, Seen, TreePath};
 
 /// All that an entry holds; access and birth times are not kept. Freshness is left to the file
 /// system (no `AT_STATX_DONT_SYNC`): local ones ignore the flag, and on network ones it would let
@@ -98,6 +98,9 @@ pub(in crate::source) fn entry_of(
         size_bytes,
         xattrs: Vec::new(),
         extents: None,
+        volume: 0,
+        inode_flags: 0,
+        seen: Seen::Whole,
     }
 }
 

@@ -1,17 +1,18 @@
 //! The cut of a WAL: the floor when it begins, the ceiling at the first `next`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::history::{Judged, Now, Why, judge};
 use super::look::{Held, Look, Place, Segment};
-use super::segments::{gap_problem, gaps};
-use super::{ClosedRule, Life};
-use crate::entry::Entry;
-use crate::facts::{Facts, WalFacts};
+use super::segments::{Sorted, gap_problem, gaps, not_closed, nothing_closed};
+use super::{Before, ClosedRule};
+use crate::entry::{Entry, TreePath};
+use crate::facts::{Facts, Timeline, WalFacts};
 use crate::source::file::{Cutting, Marks, PinnedFiles, Reading, Steadiness};
-use crate::source::{Batch, Cut, Error, Fault, Files, Problem, Reach};
+use crate::source::{Batch, Compared, Cut, Error, Fault, Files, Problem, Reach};
 use crate::world::World;
 
 /// Looks at segments that should hold still, each a settle interval after the one before.
@@ -24,7 +25,7 @@ const BATCH_ENTRIES: usize = 1_024;
 pub(super) struct WalCut {
     world: World,
     place: Arc<Place>,
-    life: Life,
+    before: Before,
     floor: Option<u64>,
     held: Held,
     files: Arc<PinnedFiles>,
@@ -38,10 +39,12 @@ struct Ceiling {
     problems: Vec<Problem>,
     excluded: u64,
     closed: Vec<(u64, Entry)>,
+    /// The greatest number, closed or not.
+    newest: Option<u64>,
 }
 
 impl WalCut {
-    pub(super) fn new(world: &World, place: Arc<Place>, life: Life, look: Look) -> Self {
+    pub(super) fn new(world: &World, place: Place, before: Before, look: Look) -> Self {
         let reading = Reading {
             cutting: Cutting::Segments,
             steadiness: Steadiness::Content,
@@ -50,8 +53,8 @@ impl WalCut {
         let files = PinnedFiles::new(Arc::clone(&place.root), reading, HashMap::new());
         Self {
             world: world.clone(),
-            place,
-            life,
+            place: Arc::new(place),
+            before,
             floor: look.sorted.newest(),
             // What went wrong at the floor goes wrong at the ceiling again, or matters no more.
             held: look.held,
@@ -73,12 +76,36 @@ impl WalCut {
             segment.closed && !look.sorted.open.contains_key(number) || followed
         });
         self.settle(&mut closed, &mut problems).await;
-        let numbers = gaps(closed.keys().copied());
-        problems.extend(numbers.into_iter().filter_map(|gap| {
+        problems.extend(self.complaints(&look.sorted, &closed));
+        let mut ceiling = self.publish(closed, problems, look.sorted.others)?;
+        ceiling.newest = newest;
+        Ok(ceiling)
+    }
+
+    /// What is wrong with the log as it lies there.
+    fn complaints(&self, sorted: &Sorted, closed: &Held) -> Vec<Problem> {
+        let options = &self.place.options;
+        let mut problems = not_closed(sorted, &options.closed);
+        if closed.is_empty() {
+            problems.extend(nothing_closed(sorted, &options.naming));
+        }
+        if sorted.newest().is_none() && !options.allow_empty {
+            let detail = match sorted.others {
+                0 => "the log's directory is empty: is the volume mounted? (allowEmpty if it is meant)"
+                    .to_owned(),
+                _ => format!(
+                    "no file in the log's directory is a segment named {}: wrong directory or \
+                     pattern? (allowEmpty if it is meant)",
+                    options.naming
+                ),
+            };
+            problems.push(Problem { path: TreePath::root(), fault: Fault::Empty, detail });
+        }
+        problems.extend(gaps(closed.keys().copied()).into_iter().filter_map(|gap| {
             let (_, before) = closed.range(..gap.0).next_back()?;
-            Some(gap_problem(gap, &self.place.pattern, &before.name))
+            Some(gap_problem(gap, &options.naming, &before.name, "others come before and after"))
         }));
-        self.publish(closed, problems, look.sorted.others)
+        problems
     }
 
     /// Waits until all closed segments hold still. What does not is no closed segment, nor is any
@@ -134,7 +161,8 @@ impl WalCut {
         entries.extend(numbered.iter().map(|(_, entry)| entry.clone()));
         // Numbers are in order, but names need not be: `10.wal` comes before `9.wal`.
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Ok(Ceiling { entries: entries.into_iter(), problems, excluded, closed: numbered })
+        let entries = entries.into_iter();
+        Ok(Ceiling { entries, problems, excluded, closed: numbered, newest: None })
     }
 }
 
@@ -178,21 +206,109 @@ impl Cut for WalCut {
         Arc::<PinnedFiles>::clone(&self.files)
     }
 
-    async fn finish(self: Box<Self>) -> Result<Reach, Error> {
-        let closed = self.ceiling.unwrap_or_default().closed;
-        let facts = WalFacts {
-            epoch: self.life.epoch,
-            forked_from: self.life.forked_from,
-            first: closed.first().map(|(number, _)| *number),
-            last: closed.last().map(|(number, _)| *number),
-            floor: self.floor,
-            gaps: gaps(closed.iter().map(|(number, _)| *number)),
-            naming: self.place.pattern.naming(),
-        };
+    async fn finish(mut self: Box<Self>, compared: Compared) -> Result<Reach, Error> {
+        let ceiling = self.ceiling.take().unwrap_or_default();
+        let minted = Timeline(self.world.random.array());
+        let directory = self.place.identity();
+        let (facts, mut problems) =
+            conclude(&self, &ceiling, &compared, Minted { minted, directory });
         let place = Arc::clone(&self.place);
-        let problems = self.world.cpu.run(move || rewritten(&place, closed)).await;
+        let closed = ceiling.closed;
+        problems.extend(self.world.cpu.run(move || rewritten(&place, closed)).await);
         Ok(Reach { facts: Facts::Wal(facts), problems })
     }
+}
+
+/// What the decision needs beside what was read.
+struct Minted {
+    minted: Timeline,
+    directory: Option<u64>,
+}
+
+/// The facts of the log, and what is wrong with its history.
+fn conclude(
+    cut: &WalCut,
+    ceiling: &Ceiling,
+    compared: &Compared,
+    minted: Minted,
+) -> (WalFacts, Vec<Problem>) {
+    let naming = &cut.place.options.naming;
+    let (marker, previous) = (cut.before.marker.as_ref(), cut.before.previous.as_ref());
+    let numbers = ceiling.closed.iter().map(|(number, _)| *number);
+    let closed: BTreeSet<u64> = numbers.clone().collect();
+    let of_paths = compared.rewritten.iter().filter_map(|path| naming.number(path.name()));
+    let rewritten = of_paths.filter(|number| closed.contains(number)).collect();
+    let now = Now {
+        marker,
+        closed: &closed,
+        // Of an empty log nothing can be judged: it neither went back nor lost anything.
+        newest: ceiling.newest.unwrap_or(u64::MAX),
+        directory: ceiling.newest.and(minted.directory),
+        rewritten: &rewritten,
+        compared,
+    };
+    let Judged { life, new, lost } = judge(previous, &now, minted.minted);
+    let lost = lost.filter(|_| ceiling.newest.is_some());
+    let kept = previous.filter(|previous| previous.timeline == life.timeline);
+    let reached = closed.last().copied().max(kept.and_then(|previous| previous.reached));
+    let facts = WalFacts {
+        timeline: life.timeline,
+        forked_from: life.forked_from,
+        earlier: life.earlier,
+        first: closed.first().copied(),
+        last: closed.last().copied(),
+        floor: cut.floor,
+        ceiling: ceiling.newest,
+        gaps: lost.into_iter().chain(gaps(numbers)).collect(),
+        naming: naming.clone(),
+        reached,
+        directory: now.directory.or(kept.and_then(|previous| previous.directory)),
+        marker: marker
+            .map(|marker| marker.timeline)
+            .or(previous.and_then(|previous| previous.marker)),
+    };
+    let mut problems: Vec<Problem> = Vec::new();
+    problems.extend(new.map(|why| timeline_problem(&why, cut, ceiling)));
+    problems.extend(lost.map(|gap| {
+        let neighbour = ceiling.closed.first().map(|(_, entry)| entry.path.name());
+        let why = "deleted before they were ever stored; run the backup more often, or let the \
+                   engine keep segments for longer";
+        gap_problem(gap, naming, neighbour.unwrap_or_default(), why)
+    }));
+    (facts, problems)
+}
+
+/// Tells that a new timeline begins without a restore. Said once: the next backup compares with this one.
+fn timeline_problem(why: &Why, cut: &WalCut, ceiling: &Ceiling) -> Problem {
+    let naming = &cut.place.options.naming;
+    let mut path = TreePath::root();
+    let reason = match why {
+        Why::OldMarker => {
+            "its marker names a timeline that was left before: was the volume set back?".to_owned()
+        }
+        Why::WentBack { newest, reached } => format!(
+            "its newest segment is {}, but {} is stored already",
+            naming.shown(*newest),
+            naming.shown(*reached)
+        ),
+        Why::Rewritten { number } => {
+            let entry = ceiling.closed.iter().find(|(closed, _)| closed == number);
+            path = entry.map(|(_, entry)| entry.path.clone()).unwrap_or_default();
+            format!(
+                "closed segment {} has other content than in the last snapshot",
+                naming.shown(*number)
+            )
+        }
+        Why::NothingShared => "no segment is the same as in the last snapshot".to_owned(),
+        Why::OtherDirectory => {
+            "it lies in another directory than before, and no segment is the same".to_owned()
+        }
+    };
+    let detail = format!(
+        "{reason}; it is taken for another log in the same place: a new timeline begins, and restores \
+         do not join it with the one before"
+    );
+    Problem { path, fault: Fault::Timeline, detail }
 }
 
 /// Closed segments that were written to, or replaced, after they were listed.

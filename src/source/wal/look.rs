@@ -5,12 +5,12 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, RawDir};
+use rustix::fs::{AtFlags, FileType, RawDir, StatxFlags, statx};
 use rustix::io::{Errno, pread, retry_on_intr};
 
-use super::epoch::{EPOCH_MARKER_NAME, MOST_BYTES};
 use super::segments::{Sorted, sort};
-use super::{EpochMarker, SegmentPattern, WalOptions, parse_epoch_marker_text};
+use super::timeline::{MOST_BYTES, TIMELINE_MARKER_NAME};
+use super::{TimelineMarker, WalOptions, parse_timeline_marker_text};
 use crate::entry::{Entry, Kind, TreePath};
 use crate::source::file::{
     Identity, Marks, Owners, Pinned, Root, Steadiness, entry_of, judge, problem,
@@ -59,26 +59,17 @@ pub(super) struct Look {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) options: WalOptions,
-    pub(super) pattern: SegmentPattern,
     pub(super) root: Arc<Root>,
     owners: Owners,
     limit: Option<u64>,
 }
 
 impl Place {
-    /// Opens the directory and settles the pattern. Blocks.
-    pub(super) fn open(options: WalOptions, hint: Option<&SegmentPattern>) -> Result<Self, Error> {
+    /// Opens the directory. Blocks.
+    pub(super) fn open(options: WalOptions) -> Result<Self, Error> {
         let root = Root::open(&options.path)
             .map_err(|errno| unusable(&options, std::io::Error::from(errno).to_string()))?;
-        let pattern = if let Some(pattern) = &options.pattern {
-            pattern.clone()
-        } else {
-            let names = list(&root).map_err(|errno| failed(&options, "list", errno))?;
-            let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-            SegmentPattern::detect(&names, hint).map_err(|reason| unusable(&options, reason))?
-        };
         Ok(Self {
-            pattern,
             root: Arc::new(root),
             owners: Owners::default(),
             limit: raise_descriptor_limit(),
@@ -86,24 +77,38 @@ impl Place {
         })
     }
 
+    /// What tells this directory from another one in the same place: its inode and when it was made.
+    pub(super) fn identity(&self) -> Option<u64> {
+        let flags = AtFlags::EMPTY_PATH;
+        let stat = statx(self.root.fd(), c"", flags, StatxFlags::INO | StatxFlags::BTIME).ok()?;
+        if stat.stx_mask & StatxFlags::BTIME.bits() == 0 {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&stat.stx_ino.to_le_bytes());
+        hasher.update(&stat.stx_btime.tv_sec.to_le_bytes());
+        hasher.update(&stat.stx_btime.tv_nsec.to_le_bytes());
+        hasher.finalize().as_bytes().first_chunk().copied().map(u64::from_le_bytes)
+    }
+
     /// Reads the marker of the last restore, if there is one. A broken one is an error: going on
     /// would mix two lives of the log.
-    pub(super) fn epoch_marker(&self) -> Result<Option<EpochMarker>, Error> {
-        let path = TreePath::root().join(EPOCH_MARKER_NAME.as_bytes());
+    pub(super) fn timeline_marker(&self) -> Result<Option<TimelineMarker>, Error> {
+        let path = TreePath::root().join(TIMELINE_MARKER_NAME.as_bytes());
         let fd = match self.root.open_file(&path) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(failed(&self.options, "open the epoch marker in", errno)),
+            Err(errno) => return Err(failed(&self.options, "open the timeline marker in", errno)),
         };
         let mut text = [0; MOST_BYTES + 1];
         let length_bytes = retry_on_intr(|| pread(&fd, &mut text, 0))
-            .map_err(|errno| failed(&self.options, "read the epoch marker in", errno))?;
+            .map_err(|errno| failed(&self.options, "read the timeline marker in", errno))?;
         let text = text.get(..length_bytes).unwrap_or_default();
-        parse_epoch_marker_text(text).map(Some).map_err(|reason| {
+        parse_timeline_marker_text(text).map(Some).map_err(|reason| {
             unusable(
                 &self.options,
                 format!(
-                    "{EPOCH_MARKER_NAME} is damaged ({reason}): restore it, or remove it \
+                    "{TIMELINE_MARKER_NAME} is damaged ({reason}): restore it, or remove it \
                      if this log was never restored"
                 ),
             )
@@ -114,15 +119,8 @@ impl Place {
     pub(super) fn look(&self, held: &Held) -> Result<Look, Error> {
         let names = list(&self.root).map_err(|errno| failed(&self.options, "list", errno))?;
         let names = names.iter().map(Vec::as_slice);
-        let sorted = sort(names, &self.pattern, &self.options.closed)
+        let sorted = sort(names, &self.options.naming, &self.options.closed)
             .map_err(|reason| Error::Option { name: self.options.name.clone(), reason })?;
-        if sorted.newest().is_none() {
-            let reason = format!(
-                "no file in it is a segment named {}: wrong directory or pattern?",
-                self.pattern
-            );
-            return Err(unusable(&self.options, reason));
-        }
         let mut look = Look { held: held.clone(), problems: Vec::new(), sorted: Sorted::default() };
         self.make_room(to_u64(sorted.closed.len() + sorted.open.len()))?;
         for (number, name) in &sorted.closed {
@@ -261,7 +259,7 @@ fn list(root: &Root) -> Result<Vec<Vec<u8>>, Errno> {
             _ => false,
         };
         let name = entry.file_name().to_bytes();
-        if regular && name != EPOCH_MARKER_NAME.as_bytes() {
+        if regular && name != TIMELINE_MARKER_NAME.as_bytes() {
             names.push(name.to_vec());
         }
     }

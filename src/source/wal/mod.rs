@@ -7,29 +7,28 @@
 //! hands.
 
 mod cut;
-mod epoch;
+mod history;
 mod look;
-mod pattern;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::epoch::{
-    EPOCH_MARKER_NAME, EpochMarker, parse_epoch_marker_text, write_epoch_marker_text,
-};
-pub use self::pattern::SegmentPattern;
 pub use self::segments::ClosedRule;
+pub use self::timeline::{
+    TIMELINE_MARKER_NAME, TimelineMarker, parse_timeline_marker_text, write_timeline_marker_text,
+};
 
 use self::cut::WalCut;
 use self::look::Place;
 use super::{Cut, Error, Previous, Source};
-use crate::facts::{Epoch, Facts, WalFacts};
+use crate::facts::{Facts, WalFacts};
+use crate::naming::SegmentNaming;
 use crate::world::World;
 
 /// How long a closed segment must hold still.
@@ -42,25 +41,28 @@ pub struct WalOptions {
     pub name: String,
     /// The directory that holds the segments.
     pub path: PathBuf,
-    /// How segments are named; found from the listing where `None`.
-    pub pattern: Option<SegmentPattern>,
+    /// How segments are named.
+    pub naming: SegmentNaming,
     /// How a closed segment is known.
     pub closed: ClosedRule,
     /// Size and time of a closed segment must be the same at two looks this far apart.
     pub settle: Duration,
+    /// Whether a log without a segment is meant; else the snapshot is partial.
+    pub allow_empty: bool,
     /// Whether pages of large segments are dropped from the cache after reading.
     pub drop_cache: bool,
 }
 
 impl WalOptions {
-    /// All segments but the newest in `path`, whatever they are called.
-    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+    /// All segments but the newest in `path`.
+    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>, naming: SegmentNaming) -> Self {
         Self {
             name: name.into(),
             path: path.into(),
-            pattern: None,
+            naming,
             closed: ClosedRule::default(),
             settle: SETTLE,
+            allow_empty: false,
             drop_cache: false,
         }
     }
@@ -110,34 +112,22 @@ impl Source for WalSource {
             _ => None,
         };
         let options = self.options.clone();
-        let hint = previous.as_ref().and_then(|facts| SegmentPattern::of_naming(&facts.naming));
         let opening = move || {
-            let place = Place::open(options, hint.as_ref())?;
-            let marker = place.epoch_marker()?;
+            let place = Place::open(options)?;
+            let marker = place.timeline_marker()?;
             let look = place.look(&look::Held::new())?;
             Ok::<_, Error>((place, marker, look))
         };
         let (place, marker, look) = world.cpu.run(opening).await?;
-        let life = life(marker, previous.as_ref(), world);
-        Ok(Box::new(WalCut::new(world, Arc::new(place), life, look)))
+        Ok(Box::new(WalCut::new(world, place, Before { marker, previous }, look)))
     }
 }
 
-/// The log's epoch and where it came from.
-#[derive(Clone, Copy, Debug)]
-struct Life {
-    epoch: Epoch,
-    forked_from: Option<(Epoch, u64)>,
-}
-
-/// The marker that a restore left decides; else the life goes on; else it begins.
-fn life(marker: Option<EpochMarker>, previous: Option<&WalFacts>, world: &World) -> Life {
-    match (marker, previous) {
-        (Some(marker), _) => Life {
-            epoch: marker.epoch,
-            forked_from: Some((marker.forked_from, marker.forked_after)),
-        },
-        (None, Some(facts)) => Life { epoch: facts.epoch, forked_from: facts.forked_from },
-        (None, None) => Life { epoch: Epoch(world.random.array()), forked_from: None },
-    }
+/// What is known of the log before it is read.
+#[derive(Clone, Debug)]
+struct Before {
+    /// The marker that a restore left.
+    marker: Option<TimelineMarker>,
+    /// What the last snapshot says.
+    previous: Option<WalFacts>,
 }

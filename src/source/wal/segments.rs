@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::SegmentPattern;
 use crate::entry::TreePath;
+use crate::naming::SegmentNaming;
 use crate::source::{Fault, Problem};
 
 /// How an engine shows that a segment is closed.
@@ -34,6 +34,8 @@ pub(super) struct Sorted {
     pub(super) open: BTreeMap<u64, Vec<u8>>,
     /// Files that are no segments.
     pub(super) others: u64,
+    /// One of them that is named after a segment, as a compressed or renamed one is.
+    pub(super) stray: Option<Vec<u8>>,
 }
 
 impl Sorted {
@@ -47,12 +49,13 @@ impl Sorted {
 /// error: nothing tells which of them is the segment.
 pub(super) fn sort<'a>(
     names: impl Iterator<Item = &'a [u8]> + Clone,
-    pattern: &SegmentPattern,
+    pattern: &SegmentNaming,
     rule: &ClosedRule,
 ) -> Result<Sorted, String> {
     let mut closed = BTreeMap::new();
     let mut open = BTreeMap::new();
     let mut others = 0;
+    let mut stray = None;
     for name in names.clone() {
         if let Some(number) = pattern.number(name) {
             insert(&mut closed, number, name)?;
@@ -63,6 +66,11 @@ pub(super) fn sort<'a>(
             insert(&mut open, number, name)?;
         } else {
             others += 1;
+            let is_marker =
+                matches!(rule, ClosedRule::Marker { suffix } if name.ends_with(suffix.as_bytes()));
+            if !is_marker && pattern.belongs_to(name).is_some() {
+                stray.get_or_insert_with(|| name.to_vec());
+            }
         }
     }
     match rule {
@@ -79,7 +87,7 @@ pub(super) fn sort<'a>(
             open.extend(unmarked);
         }
     }
-    Ok(Sorted { closed, open, others })
+    Ok(Sorted { closed, open, others, stray })
 }
 
 fn insert(segments: &mut BTreeMap<u64, Vec<u8>>, number: u64, name: &[u8]) -> Result<(), String> {
@@ -109,18 +117,49 @@ pub(super) fn gaps(numbers: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
 }
 
 /// Tells of a gap under the name that its first segment would have.
-pub(super) fn gap_problem(gap: (u64, u64), pattern: &SegmentPattern, neighbour: &[u8]) -> Problem {
-    let (first, last) = gap;
-    let detail = if first == last {
-        format!("segment {first} is missing between others")
-    } else {
-        format!("segments {first} to {last} are missing between others")
-    };
+pub(super) fn gap_problem(
+    gap: (u64, u64),
+    naming: &SegmentNaming,
+    neighbour: &[u8],
+    why: &str,
+) -> Problem {
+    let is = if gap.0 == gap.1 { "is" } else { "are" };
     Problem {
-        path: TreePath::root().join(pattern.name_like(first, neighbour).as_bytes()),
+        path: TreePath::root().join(naming.name_like(gap.0, neighbour).as_bytes()),
         fault: Fault::Gap,
-        detail,
+        detail: format!("{} {is} missing: {why}", naming.shown_run(gap)),
     }
+}
+
+/// Segments that should be closed and are not.
+pub(super) fn not_closed(sorted: &Sorted, rule: &ClosedRule) -> Vec<Problem> {
+    let remedy = match rule {
+        ClosedRule::AllButNewest => return Vec::new(),
+        ClosedRule::Renamed { open_suffix } => format!("its name still ends in {open_suffix}"),
+        ClosedRule::Marker { suffix } => format!("it has no marker ending in {suffix}"),
+    };
+    let newest = sorted.newest().unwrap_or_default();
+    let older = sorted.open.range(..newest);
+    older
+        .map(|(_, name)| Problem {
+            path: TreePath::root().join(name),
+            fault: Fault::NotClosed,
+            detail: format!("does not count as closed though it is not the newest: {remedy}"),
+        })
+        .collect()
+}
+
+/// What is wrong with a log in which nothing is closed though something was, or seems to be.
+pub(super) fn nothing_closed(sorted: &Sorted, naming: &SegmentNaming) -> Option<Problem> {
+    let stray = sorted.stray.as_ref()?;
+    Some(Problem {
+        path: TreePath::root().join(stray),
+        fault: Fault::NotClosed,
+        detail: format!(
+            "no segment counts as closed, but this file is named after one: does the pattern \
+             {naming}, or the rule for closed segments, still fit?"
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -128,7 +167,7 @@ mod tests {
     use super::*;
 
     fn sorted(names: &[&str], rule: &ClosedRule) -> Result<(Vec<u64>, Vec<u64>, u64), String> {
-        let pattern = SegmentPattern::parse("{number}.wal").unwrap();
+        let pattern = SegmentNaming::parse("{number}.wal").unwrap();
         let names = names.iter().map(|name| name.as_bytes());
         let sorted = sort(names, &pattern, rule)?;
         Ok((

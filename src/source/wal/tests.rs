@@ -1,12 +1,14 @@
-//! WAL sources on real files: floor and ceiling, engines that delete and rewrite, epochs.
+//! WAL sources on real files: floor and ceiling, engines that delete and rewrite, timelines.
 
 use std::fs::{self, FileTimes};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::entry::{Cutter, Entry};
-use crate::source::{Fault, Files, Problem, Reach};
+use crate::facts::Timeline;
+use crate::source::{Compared, Fault, Files, Problem, Reach};
 
 struct Read {
     entries: Vec<Entry>,
@@ -51,8 +53,12 @@ fn write(place: &Path, names: &[&str]) {
     }
 }
 
+fn naming(pattern: &str) -> SegmentNaming {
+    SegmentNaming::parse(pattern).unwrap()
+}
+
 async fn begin(place: &Path, previous: Option<&Facts>) -> Result<Box<dyn Cut>, Error> {
-    let source = WalSource::new(WalOptions::new("wal", place)).unwrap();
+    let source = WalSource::new(WalOptions::new("wal", place, naming("{number}.wal"))).unwrap();
     assert!(source.encloses_others());
     let previous = previous.map(|facts| Previous { facts: Some(facts.clone()), entries: 2 });
     source.cut(&World::still(1), previous.as_ref()).await
@@ -66,7 +72,7 @@ async fn end(mut cut: Box<dyn Cut>) -> Read {
     }
     assert!(entries.is_sorted_by(|a: &Entry, b| a.path < b.path));
     let files = cut.files();
-    let reach = cut.finish().await.unwrap();
+    let reach = cut.finish(Compared::default()).await.unwrap();
     Read { entries, problems, files, reach }
 }
 
@@ -107,27 +113,63 @@ async fn a_single_segment_is_open() {
 async fn gaps_are_named() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), &["w003", "w004", "w007", "w009", "w010"]);
-    let read = end(begin(place.path(), None).await.unwrap()).await;
+    let source = WalSource::new(WalOptions::new("wal", place.path(), naming("w{number}")));
+    let cut = source.unwrap().cut(&World::still(1), None).await.unwrap();
+    let read = end(cut).await;
     let expected = [("w005".to_owned(), Fault::Gap), ("w008".to_owned(), Fault::Gap)];
     assert_eq!(read.faults(), expected);
     assert_eq!(read.facts().gaps, [(5, 6), (8, 8)]);
 }
 
+/// An empty log takes nothing down: it is named, unless it is meant.
 #[tokio::test(start_paused = true)]
-async fn no_segment_and_two_of_a_number_are_errors() {
+async fn a_log_without_segments_is_named() {
     let place = tempfile::tempdir().unwrap();
-    let fails = async || begin(place.path(), None).await.map(|_| ()).unwrap_err();
-    assert!(matches!(fails().await, Error::Unusable { .. }));
+    let empty = end(begin(place.path(), None).await.unwrap()).await;
+    assert_eq!(empty.faults(), [(String::new(), Fault::Empty)]);
     write(place.path(), &["LOCK"]);
-    assert!(matches!(fails().await, Error::Unusable { .. }));
+    let read = end(begin(place.path(), None).await.unwrap()).await;
+    assert_eq!(read.faults(), [(String::new(), Fault::Empty)]);
+    assert!(read.problems[0].detail.contains("{number}.wal"), "{:?}", read.problems);
+    let options = WalOptions::new("wal", place.path(), naming("{number}.wal"));
+    let source = WalSource::new(WalOptions { allow_empty: true, ..options }).unwrap();
+    let read = end(source.cut(&World::still(1), None).await.unwrap()).await;
+    assert_eq!(read.faults(), []);
+    // What was stored before is remembered through it.
+    let before = end(begin(place.path(), None).await.unwrap()).await.facts().clone();
+    let before = WalFacts { reached: Some(7), ..before };
+    let before = Facts::Wal(before);
+    let read = end(begin(place.path(), Some(&before)).await.unwrap()).await;
+    assert_eq!(read.facts().reached, Some(7));
+    write(place.path(), &["10.wal", "11.wal"]);
+    let read = end(begin(place.path(), Some(&read.reach.facts)).await.unwrap()).await;
+    assert_eq!(read.facts().gaps, [(8, 9)]);
+}
+
+/// Renamed, compressed, another rule: files that look like segments, and none counts as closed.
+#[tokio::test(start_paused = true)]
+async fn segments_that_do_not_count_as_closed_are_named() {
+    let place = tempfile::tempdir().unwrap();
+    write(place.path(), &["1.wal.zst", "2.wal.zst", "3.wal"]);
+    let read = end(begin(place.path(), None).await.unwrap()).await;
+    assert_eq!(read.faults(), [("1.wal.zst".to_owned(), Fault::NotClosed)]);
+    let place = tempfile::tempdir().unwrap();
+    write(place.path(), &["1.wal", "1.wal.ready", "2.wal", "3.wal", "3.wal.ready", "4.wal"]);
+    let options = WalOptions::new("wal", place.path(), naming("{number}.wal"));
+    let closed = ClosedRule::Marker { suffix: ".ready".to_owned() };
+    let source = WalSource::new(WalOptions { closed, ..options }).unwrap();
+    let read = end(source.cut(&World::still(1), None).await.unwrap()).await;
+    let expected = [("2.wal".to_owned(), Fault::NotClosed), ("2.wal".to_owned(), Fault::Gap)];
+    assert_eq!(read.faults(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_files_of_a_number_are_an_error() {
+    let place = tempfile::tempdir().unwrap();
     write(place.path(), &["1.wal", "01.wal"]);
-    assert!(matches!(fails().await, Error::Option { .. }));
-    let mut options = WalOptions::new("wal", place.path());
-    options.pattern = Some(SegmentPattern::parse("seg-{number}").unwrap());
-    let source = WalSource::new(options).unwrap();
-    let error = source.cut(&World::still(1), None).await.map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains("seg-{number}"), "{error}");
-    let mut options = WalOptions::new("wal", place.path());
+    let error = begin(place.path(), None).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Option { .. }));
+    let mut options = WalOptions::new("wal", place.path(), naming("{number}.wal"));
     options.closed = ClosedRule::Renamed { open_suffix: String::new() };
     assert!(matches!(WalSource::new(options), Err(Error::Option { .. })));
 }
@@ -173,21 +215,24 @@ async fn a_segment_that_does_not_settle_ends_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_epoch_lasts_until_a_restore() {
+async fn a_timeline_lasts_until_a_restore() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), &["1.wal", "2.wal"]);
     let first = end(begin(place.path(), None).await.unwrap()).await;
     let next = end(begin(place.path(), Some(&first.reach.facts)).await.unwrap()).await;
-    assert_eq!(first.facts().epoch, next.facts().epoch);
-    let marker =
-        EpochMarker { epoch: Epoch([9; 16]), forked_from: first.facts().epoch, forked_after: 1 };
-    let path = place.path().join(EPOCH_MARKER_NAME);
-    fs::write(&path, write_epoch_marker_text(&marker)).unwrap();
+    assert_eq!(first.facts().timeline, next.facts().timeline);
+    let marker = TimelineMarker {
+        timeline: Timeline([9; 16]),
+        forked_from: first.facts().timeline,
+        forked_after: 1,
+    };
+    let path = place.path().join(TIMELINE_MARKER_NAME);
+    fs::write(&path, write_timeline_marker_text(&marker)).unwrap();
     let forked = end(begin(place.path(), Some(&next.reach.facts)).await.unwrap()).await;
-    assert_eq!(forked.facts().epoch, marker.epoch);
+    assert_eq!(forked.facts().timeline, marker.timeline);
     assert_eq!(forked.facts().forked_from, Some((marker.forked_from, 1)));
     assert_eq!(forked.names(), ["", "1.wal"]);
-    fs::write(&path, "epoch: nonsense\n").unwrap();
+    fs::write(&path, "timeline: nonsense\n").unwrap();
     let error = begin(place.path(), Some(&next.reach.facts)).await.map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
     fs::remove_file(&path).unwrap();
@@ -200,8 +245,7 @@ async fn renamed_segments_are_closed_even_the_newest() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
     write(place.path(), &["1.wal", "2.wal", "3.wal.partial"]);
-    let mut options = WalOptions::new("wal", place.path());
-    options.pattern = Some(SegmentPattern::parse("{number}.wal").unwrap());
+    let mut options = WalOptions::new("wal", place.path(), naming("{number}.wal"));
     options.closed = ClosedRule::Renamed { open_suffix: ".partial".to_owned() };
     let source = WalSource::new(options).unwrap();
     let cut = source.cut(&World::still(1), None).await.unwrap();

@@ -142,6 +142,9 @@ fn pipe(path: Vec<u8>, attributes: usize) -> StoredEntry {
         size_bytes: 0,
         xattrs: (0..attributes).map(attribute).collect(),
         extents: None,
+        volume: 0,
+        inode_flags: 0,
+        seen: backstay::entry::Seen::Whole,
     })
 }
 

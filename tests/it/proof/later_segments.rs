@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use backstay::destination::Overwrite;
 use backstay::destination::directory::{DirectoryDestination, Options as Into};
+use backstay::naming::SegmentNaming;
 use backstay::repo::Repository;
 use backstay::repo::id::SessionId;
 use backstay::repo::layout::Place;
@@ -39,7 +40,11 @@ impl Log {
                 fs::write(place.path().join(name), number.to_string()).unwrap();
             }
             tick();
-            let options = WalOptions::new("wal", place.path().join("wal"));
+            let options = WalOptions::new(
+                "wal",
+                place.path().join("wal"),
+                SegmentNaming::parse("{number}.log").unwrap(),
+            );
             let sources: [Box<dyn Source>; 1] = [Box::new(WalSource::new(options).unwrap())];
             snapshots.push(try_backup(&repository, &sources).await.unwrap().snapshot);
         }

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use backstay::backup;
 use backstay::entry::TreePath;
 use backstay::facts::{Facts, WalFacts};
+use backstay::naming::SegmentNaming;
 use backstay::repo::Repository;
 use backstay::repo::snapshot::Snapshot;
-use backstay::source::wal::EPOCH_MARKER_NAME;
+use backstay::source::wal::TIMELINE_MARKER_NAME;
 use backstay::source::{
     DirectoryOptions, DirectorySource, Fault, Problem, Source, WalOptions, WalSource,
 };
@@ -117,7 +118,7 @@ fn replay(items: &Items, facts: &WalFacts, what: &str) -> u64 {
     let mut segments = BTreeMap::new();
     for path in items.keys().filter(|path| path.as_bytes().starts_with(b"wal/")) {
         let name = std::str::from_utf8(path.name()).unwrap();
-        if name == EPOCH_MARKER_NAME {
+        if name == TIMELINE_MARKER_NAME {
             // The restore's own word: what is written here from now on is another life of the log.
             continue;
         }
@@ -153,12 +154,16 @@ fn wal_facts(snapshot: &Snapshot) -> WalFacts {
     }
 }
 
+fn naming() -> SegmentNaming {
+    SegmentNaming::parse("wal-{number}.log").unwrap()
+}
+
 /// The engine's sources, the log first, heard by `ear`.
 fn sources(
     root: &Path,
     ear: impl Fn(&Moment) -> Result<(), Problem> + Clone + Send + Sync + 'static,
 ) -> Vec<Box<dyn Source>> {
-    let wal = WalSource::new(WalOptions::new("wal", root.join("wal"))).unwrap();
+    let wal = WalSource::new(WalOptions::new("wal", root.join("wal"), naming())).unwrap();
     let mut sources = vec![Watched::boxed(wal, ear.clone())];
     for name in ["one", "two"] {
         let options =
@@ -250,7 +255,7 @@ async fn segments_that_were_never_seen_are_a_gap() {
 /// Backs the log up alone, as it lies there.
 async fn log_alone(repository: &Repository, root: &Path) -> backup::Report {
     let wal: Box<dyn Source> =
-        Box::new(WalSource::new(WalOptions::new("wal", root.join("wal"))).unwrap());
+        Box::new(WalSource::new(WalOptions::new("wal", root.join("wal"), naming())).unwrap());
     try_backup(repository, &[wal]).await.unwrap()
 }
 

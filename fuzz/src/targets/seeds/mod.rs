@@ -28,7 +28,7 @@ pub use objects::{
 };
 pub use sftp::sftp_replies;
 pub use texts::{
-    byte_count, cursor, cutter, decompress, epoch_marker, layout, policy, segment_pattern,
+    byte_count, cursor, cutter, decompress, layout, policy, segment_pattern, timeline_marker,
     tree_path,
 };
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backstay::entry::{Cutter, Entry, Extent, FileTime, Kind, TreePath, Xattr};
+use backstay::entry::{Cutter, Entry, Extent, FileTime, Kind, Seen, TreePath, Xattr};
 use backstay::repo::tree::content::{Content, Extents, Item, encode_extents, encode_list};
 use backstay::repo::tree::inner::{Child, Inner};
 use backstay::repo::tree::leaf::{self, Fidelity, StoredEntry};
@@ -27,6 +27,9 @@ fn entry(path: &str, kind: Kind) -> Entry {
         size_bytes: 0,
         xattrs: Vec::new(),
         extents: None,
+        volume: 0,
+        inode_flags: 0,
+        seen: Seen::Whole,
     }
 }
 
@@ -38,7 +41,7 @@ fn items(count: u8) -> Vec<Item> {
 
 fn file(path: &str, content: Content, extents: Extents) -> StoredEntry {
     let entry = Entry { size_bytes: 1 << 20, ..entry(path, Kind::File) };
-    StoredEntry { entry, content, extents, fidelity: Fidelity::Exact }
+    StoredEntry { entry, content, extents, fidelity: Fidelity::Exact, lacks_attributes: false }
 }
 
 /// Leaves with every type of entry and every form of content.
@@ -49,7 +52,8 @@ pub fn leaf() -> Vec<Vec<u8>> {
     let whole = content(Cutter::Whole, items(1));
     let run = |offset_bytes| Extent { offset_bytes, length_bytes: 4096 };
     let mut linked = file("a/linked", whole.clone(), Extents::None);
-    (linked.entry.device, linked.entry.links) = (64_769, 3);
+    (linked.entry.volume, linked.entry.links) = (64_769, 3);
+    linked.entry.inode_flags = 0x50;
     let mut absent = StoredEntry::bare(entry("a/absent", Kind::File));
     absent.fidelity = Fidelity::Absent;
     let sparse = Extents::Inline(vec![run(0), run(65_536)]);
@@ -70,7 +74,10 @@ pub fn leaf() -> Vec<Vec<u8>> {
         StoredEntry::bare(entry("dev", Kind::CharacterDevice { major: 5, minor: 1 })),
         StoredEntry::bare(entry("disk", Kind::BlockDevice { major: 8, minor: 0 })),
         StoredEntry::bare(entry("pipe", Kind::Fifo)),
-        StoredEntry::bare(entry("sock", Kind::Socket)),
+        StoredEntry { lacks_attributes: true, ..StoredEntry::bare(entry("sock", Kind::Socket)) },
+        StoredEntry::bare(Entry { seen: Seen::Unreadable, ..entry("t", Kind::Directory) }),
+        StoredEntry::bare(Entry { seen: Seen::LeftOut, ..entry("u", Kind::Directory) }),
+        StoredEntry::bare(Entry { seen: Seen::Unreadable, ..entry("v", Kind::Unknown) }),
     ];
     [&all[..], &all[..1], &all[..6], &[]]
         .into_iter()

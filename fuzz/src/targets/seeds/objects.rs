@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backstay::facts::{Epoch, Facts, SegmentNaming, WalFacts};
+use backstay::facts::{Facts, SegmentNaming, Timeline, WalFacts};
 use backstay::repo::id::{ChunkId, SessionId};
 use backstay::repo::pack::{FinishedPack, PackBuilder, PackKind, TRAILER_BYTES};
 use backstay::repo::record;
@@ -121,8 +121,8 @@ pub fn snapshot() -> Vec<Vec<u8>> {
         detail: "permission denied".into(),
     };
     let wal = Facts::Wal(WalFacts {
-        epoch: Epoch([1; 16]),
-        forked_from: Some((Epoch([2; 16]), 41)),
+        timeline: Timeline([1; 16]),
+        forked_from: Some((Timeline([2; 16]), 41)),
         first: Some(42),
         last: Some(u64::MAX),
         floor: Some(40),

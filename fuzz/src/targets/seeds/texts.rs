@@ -1,11 +1,11 @@
 //! Seeds of names, texts and single values.
 
-use backstay::facts::Epoch;
+use backstay::facts::Timeline;
 use backstay::repo::codec::{Compression, compress};
 use backstay::repo::id::Lane;
 use backstay::repo::layout as names;
 use backstay::repo::wire::{put_bytes, put_signed, put_var};
-use backstay::source::wal::{EpochMarker, write_epoch_marker_text};
+use backstay::source::wal::{TimelineMarker, write_timeline_marker_text};
 
 use super::PACK;
 
@@ -48,15 +48,18 @@ pub fn tree_path() -> Vec<Vec<u8>> {
 }
 
 /// A marker.
-pub fn epoch_marker() -> Vec<Vec<u8>> {
-    let marker =
-        EpochMarker { epoch: Epoch([0xa7; 16]), forked_from: Epoch([3; 16]), forked_after: 1_234 };
-    vec![write_epoch_marker_text(&marker).into()]
+pub fn timeline_marker() -> Vec<Vec<u8>> {
+    let marker = TimelineMarker {
+        timeline: Timeline([0xa7; 16]),
+        forked_from: Timeline([3; 16]),
+        forked_after: 1_234,
+    };
+    vec![write_timeline_marker_text(&marker).into()]
 }
 
 /// Patterns with names that follow them.
 pub fn segment_pattern() -> Vec<Vec<u8>> {
-    bytes_of(&["wal-{number:x}.log\nwal-00fF.log", "{number}.wal\n18446744073709551615.wal"])
+    bytes_of(&["wal-{number:hex}.log\nwal-00fF.log", "{number}.wal\n18446744073709551615.wal"])
 }
 
 /// Byte counts.
@@ -106,7 +109,7 @@ spec:
     - name: wal
       wal:
         path: /var/lib/db/wal
-        segments: 'wal-{number:x}.log'
+        segments: 'wal-{number:hex}.log'
         settle: 200ms
         directory: data
 ";

@@ -95,6 +95,9 @@ fn entry(text: &str, kind: Kind, mode: u32) -> Entry {
         size_bytes: 0,
         xattrs: Vec::new(),
         extents: None,
+        volume: 0,
+        inode_flags: 0,
+        seen: crate::entry::Seen::Whole,
     }
 }
 

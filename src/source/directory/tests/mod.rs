@@ -57,7 +57,7 @@ async fn drain(mut cut: Box<dyn Cut>) -> Read {
         read.problems.extend(batch.problems);
         read.excluded += batch.excluded;
     }
-    cut.finish().await.unwrap();
+    cut.finish(crate::source::Compared::default()).await.unwrap();
     assert!(read.entries[0].path.is_root());
     assert!(read.entries.is_sorted_by(|a, b| a.path < b.path), "{:?}", read.paths());
     read

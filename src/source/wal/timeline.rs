@@ -1,47 +1,47 @@
-//! The epoch marker: a small text file that a restore leaves in the WAL directory, so that what is
+//! The timeline marker: a small text file that a restore leaves in the WAL directory, so that what is
 //! written there afterwards is known as another life of the log.
 //!
 //! Three lines in this order, each ended by a newline:
 //!
 //! ```text
-//! epoch: <32 hexadecimal digits>
+//! timeline: <32 hexadecimal digits>
 //! forked-from: <32 hexadecimal digits>
 //! forked-after: <number of the last replayed segment>
 //! ```
 
 use data_encoding::HEXLOWER;
 
-use crate::facts::Epoch;
+use crate::facts::Timeline;
 
 /// The marker's name in the WAL directory.
-pub const EPOCH_MARKER_NAME: &str = ".backstay-epoch";
+pub const TIMELINE_MARKER_NAME: &str = ".backstay-timeline";
 
 /// Longer than any sound marker.
 pub(super) const MOST_BYTES: usize = 256;
 
 /// What a marker says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EpochMarker {
-    /// The epoch that began with the restore.
-    pub epoch: Epoch,
-    /// The epoch whose segments were replayed.
-    pub forked_from: Epoch,
+pub struct TimelineMarker {
+    /// The timeline that began with the restore.
+    pub timeline: Timeline,
+    /// The timeline whose segments were replayed.
+    pub forked_from: Timeline,
     /// The last segment that was replayed.
     pub forked_after: u64,
 }
 
 /// The marker's text.
-pub fn write_epoch_marker_text(marker: &EpochMarker) -> String {
+pub fn write_timeline_marker_text(marker: &TimelineMarker) -> String {
     format!(
-        "epoch: {}\nforked-from: {}\nforked-after: {}\n",
-        HEXLOWER.encode(&marker.epoch.0),
+        "timeline: {}\nforked-from: {}\nforked-after: {}\n",
+        HEXLOWER.encode(&marker.timeline.0),
         HEXLOWER.encode(&marker.forked_from.0),
         marker.forked_after,
     )
 }
 
 /// Parses a marker's text: exactly as it is written, or not at all.
-pub fn parse_epoch_marker_text(text: &[u8]) -> Result<EpochMarker, String> {
+pub fn parse_timeline_marker_text(text: &[u8]) -> Result<TimelineMarker, String> {
     if text.len() > MOST_BYTES {
         return Err(format!("longer than {MOST_BYTES} bytes"));
     }
@@ -55,8 +55,8 @@ pub fn parse_epoch_marker_text(text: &[u8]) -> Result<EpochMarker, String> {
             .and_then(|line| line.strip_prefix(": "))
             .ok_or_else(|| format!("no line \"{key}: …\" in its place"))
     };
-    let epoch = parse_epoch(value("epoch")?)?;
-    let forked_from = parse_epoch(value("forked-from")?)?;
+    let timeline = parse_timeline(value("timeline")?)?;
+    let forked_from = parse_timeline(value("forked-from")?)?;
     let number = value("forked-after")?;
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let forked_after = number
@@ -67,19 +67,19 @@ pub fn parse_epoch_marker_text(text: &[u8]) -> Result<EpochMarker, String> {
     if lines.next().is_some() {
         return Err("more than three lines".to_owned());
     }
-    if epoch == forked_from {
-        return Err("an epoch cannot be forked from itself".to_owned());
+    if timeline == forked_from {
+        return Err("a timeline cannot be forked from itself".to_owned());
     }
-    Ok(EpochMarker { epoch, forked_from, forked_after })
+    Ok(TimelineMarker { timeline, forked_from, forked_after })
 }
 
-fn parse_epoch(text: &str) -> Result<Epoch, String> {
+fn parse_timeline(text: &str) -> Result<Timeline, String> {
     HEXLOWER
         .decode(text.as_bytes())
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
-        .map(Epoch)
-        .ok_or_else(|| format!("{text:?} is not an epoch of 32 lower-case hexadecimal digits"))
+        .map(Timeline)
+        .ok_or_else(|| format!("{text:?} is not a timeline of 32 lower-case hexadecimal digits"))
 }
 
 #[cfg(test)]
@@ -88,13 +88,13 @@ mod tests {
 
     #[test]
     fn what_is_written_parses_and_nothing_else_does() {
-        let marker = EpochMarker {
-            epoch: Epoch([7; 16]),
-            forked_from: Epoch([0xAB; 16]),
+        let marker = TimelineMarker {
+            timeline: Timeline([7; 16]),
+            forked_from: Timeline([0xAB; 16]),
             forked_after: u64::MAX,
         };
-        let text = write_epoch_marker_text(&marker);
-        assert_eq!(parse_epoch_marker_text(text.as_bytes()), Ok(marker));
+        let text = write_timeline_marker_text(&marker);
+        assert_eq!(parse_timeline_marker_text(text.as_bytes()), Ok(marker));
         let hostile = [
             String::new(),
             text.trim_end().to_owned(),
@@ -111,8 +111,8 @@ mod tests {
             "x".repeat(10_000),
         ];
         for text in hostile {
-            assert!(parse_epoch_marker_text(text.as_bytes()).is_err(), "{text:?}");
+            assert!(parse_timeline_marker_text(text.as_bytes()).is_err(), "{text:?}");
         }
-        assert!(parse_epoch_marker_text(&[0xFF; 10]).is_err());
+        assert!(parse_timeline_marker_text(&[0xFF; 10]).is_err());
     }
 }
