@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::backup::extent::Course;
 use crate::backup::flow::{Piece, Progress, ReadRequest, Stage, Task};
 use crate::backup::list::ListWriter;
 use crate::backup::small::unreadable;
@@ -35,8 +36,7 @@ struct Reading {
     content: Box<dyn source::Content>,
     gear: Arc<Gear>,
     chunker: Option<Chunker>,
-    /// Runs of data that were not read yet; the first one may have been begun.
-    runs: VecDeque<Extent>,
+    course: Course,
     carry: Vec<u8>,
     capacity_bytes: usize,
 }
@@ -56,16 +56,16 @@ impl Reading {
         cutter: Cutter,
         runs: Option<&[Extent]>,
     ) -> Self {
-        let size_bytes = content.entry().size_bytes;
-        let whole = [Extent { offset_bytes: 0, length_bytes: size_bytes }];
-        let runs = runs.unwrap_or(&whole).iter().filter(|run| run.length_bytes > 0).copied();
+        let course = Course::new(runs);
         let chunker = match cutter {
             Cutter::Content { average_bytes } => Some(Chunker::new(average_bytes)),
             _ => None,
         };
-        let capacity_bytes = chunker
-            .map_or(to_usize(size_bytes), |chunker| chunker.longest_bytes().max(PIECE_BYTES));
-        Self { content, gear, chunker, runs: runs.collect(), carry: Vec::new(), capacity_bytes }
+        // With room for a byte more, the read of a whole file comes short and so proves its end.
+        let whole_bytes = to_usize(content.entry().size_bytes).max(MIB) + 1;
+        let capacity_bytes =
+            chunker.map_or(whole_bytes, |chunker| chunker.longest_bytes().max(PIECE_BYTES));
+        Self { content, gear, chunker, course, carry: Vec::new(), capacity_bytes }
     }
 
     /// Reads and cuts the next piece; an empty one ends the file. Blocks.
@@ -74,12 +74,12 @@ impl Reading {
         let mut bytes = Vec::with_capacity(self.capacity_bytes + 64);
         bytes.append(&mut self.carry);
         self.fill(&mut bytes)?;
-        let ended = self.runs.is_empty();
+        let ended = self.course.is_over();
         let mut lengths = Vec::new();
         let mut cut = 0;
         while let Some(rest) = bytes.get(cut..).filter(|rest| !rest.is_empty()) {
             let length = match self.chunker {
-                None => rest.len(),
+                None => rest.len().min(to_usize(FRAME_LIMIT_BYTES.into())),
                 Some(chunker) => chunker.cut(&self.gear, rest),
             };
             // A cut before the end is where it would be with more data too; at the end only the
@@ -100,25 +100,9 @@ impl Reading {
     }
 
     fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<(), Problem> {
-        while bytes.len() < self.capacity_bytes {
-            let Some(run) = self.runs.front_mut() else {
-                return Ok(());
-            };
-            let start = bytes.len();
-            let want = to_usize(run.length_bytes).min(self.capacity_bytes - start);
-            let read = self.content.append_to(bytes, want, run.offset_bytes)?;
-            if read < want {
-                return Err(Problem {
-                    path: self.content.entry().path.clone(),
-                    fault: source::Fault::Shrunk,
-                    detail: "it became shorter while it was read".into(),
-                });
-            }
-            run.offset_bytes += to_u64(read);
-            run.length_bytes -= to_u64(read);
-            if run.length_bytes == 0 {
-                self.runs.pop_front();
-            }
+        while bytes.len() < self.capacity_bytes && !self.course.is_over() {
+            let most_bytes = self.capacity_bytes - bytes.len();
+            self.course.advance(&mut *self.content, bytes, most_bytes)?;
         }
         Ok(())
     }
@@ -182,7 +166,7 @@ pub(super) async fn read_large(
         }
     }
     Progress::add(&stage.progress.read_files, 1);
-    let content = reading.content;
+    let Reading { content, course, .. } = reading;
     let closed = cpu.run(move || content.close()).await;
     let writer = Arc::clone(&stage.writer);
     Ok(async move {
@@ -190,6 +174,7 @@ pub(super) async fn read_large(
             push_next(&mut list, &mut pieces).await?;
         }
         let Opened { entry, cutter, runs } = opened;
+        let (entry, runs) = course.as_read(entry, runs);
         if let Some(problem) = failed {
             request.answer(Some(unreadable(entry)), Some(problem));
             return Ok(());

@@ -6,6 +6,7 @@
 //! cut, and its ceiling read after their last byte. Nothing is visible before all of it is durable.
 
 mod assemble;
+mod extent;
 mod flow;
 mod large;
 mod list;

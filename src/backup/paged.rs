@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, SetOnce, mpsc};
 
+use crate::backup::extent::{Layout, clipped};
 use crate::backup::flow::{Piece, Progress, ReadRequest, Stage, Task};
 use crate::backup::large::{Opened, store_extents};
 use crate::backup::list::ListWriter;
 use crate::backup::segment::{
-    self, DraftPage, DraftSegment, DraftSource, ParentMap, ParentSegment,
+    self, DraftPage, DraftPages, DraftSegment, DraftSource, ParentMap, ParentSegment,
 };
 use crate::backup::small::unreadable;
 use crate::entry::Cutter;
@@ -25,10 +26,12 @@ use crate::repo::tree::leaf::{Fidelity, StoredEntry};
 use crate::repo::tree::pages::{PageHash, SEGMENT_PAGES};
 use crate::repo::writer::Writer;
 use crate::source::{self, Problem};
-use crate::units::{MIB, to_u64, to_usize};
+use crate::units::{KIB, MIB, to_u64, to_usize};
 
 /// Changed pages that are stored as one chunk.
 const GROUP_BYTES: usize = MIB;
+/// A hole of so many bytes is passed over; a shorter one is read with what is around it.
+const LEAST_HOLE_BYTES: usize = 256 * KIB;
 /// Bytes that are read and compared at a time.
 const WINDOW_BYTES: usize = 2 * MIB;
 /// A group is stored after so many segments even if it is not full.
@@ -62,6 +65,11 @@ struct Group {
 struct Paging<'a> {
     stage: &'a Stage,
     page_bytes: usize,
+    layout: Layout,
+    /// The hash of a page of zeros.
+    zeros: PageHash,
+    /// Whether the end of the file was seen.
+    ended: bool,
     group: Option<Group>,
     stores: VecDeque<Task<()>>,
     /// The buffer of the window before.
@@ -78,35 +86,38 @@ pub(super) async fn read_paged(
 ) -> Result<impl Future<Output = Result<(), repo::Error>> + Send + 'static, repo::Error> {
     let page_bytes = to_usize(page_bytes.into());
     let mut parent = ParentMap::open(stage, request.parent.as_ref(), page_bytes);
-    let mut paging =
-        Paging { stage, page_bytes, group: None, stores: VecDeque::new(), spare: Vec::new() };
+    let mut paging = Paging::new(stage, page_bytes, &opened);
     // So many segments may wait for a group that is still open.
     let (segments, drafts) = mpsc::channel(2 * GROUP_SEGMENTS);
     let mapping = stage.spawn(write_map(Arc::clone(&stage.writer), drafts));
-    let size_bytes = opened.entry.size_bytes;
     let segment_bytes = to_u64(SEGMENT_PAGES * page_bytes);
     let mut failed = None;
-    for number in 0..size_bytes.div_ceil(segment_bytes) {
-        let start = number * segment_bytes;
-        let length = segment_bytes.min(size_bytes - start);
-        let known = parent.next(&stage.writer).await?;
-        let hashes = known.as_ref().map(ParentSegment::hashes).unwrap_or_default();
-        match paging.segment(content, start, length, hashes).await? {
-            (back, Ok(pages)) => {
-                content = back;
-                let covered_bytes = length;
-                let draft = DraftSegment { parent: known, pages, covered_bytes };
-                if segments.send(draft).await.is_err() {
-                    // The mapping task ended early, which it only does with an error, and that ends
-                    // the run.
+    let mut size_bytes = 0;
+    while !paging.ended {
+        let draft = if paging.layout.hole_bytes(size_bytes) >= segment_bytes {
+            parent.pass_over(&stage.writer).await?;
+            let (parent, pages) = (None, DraftPages::Zeros { hash: paging.zeros });
+            DraftSegment { parent, pages, covered_bytes: segment_bytes }
+        } else {
+            let known = parent.next(&stage.writer).await?;
+            let hashes = known.as_ref().map(ParentSegment::hashes).unwrap_or_default();
+            let (back, segment) = paging.segment(content, size_bytes, hashes).await?;
+            content = back;
+            match segment {
+                Ok((_, 0)) => break,
+                Ok((pages, covered_bytes)) => {
+                    DraftSegment { parent: known, pages: DraftPages::Each(pages), covered_bytes }
+                }
+                Err(problem) => {
+                    failed = Some(problem);
                     break;
                 }
             }
-            (back, Err(problem)) => {
-                content = back;
-                failed = Some(problem);
-                break;
-            }
+        };
+        size_bytes += draft.covered_bytes;
+        if segments.send(draft).await.is_err() {
+            // The mapping task ended early, which it only does with an error, and that ends the run.
+            break;
         }
     }
     drop(segments);
@@ -121,12 +132,14 @@ pub(super) async fn read_paged(
             stored.join().await;
         }
         let list = mapping.join().await;
-        let Opened { entry, cutter, runs } = opened;
+        let Opened { mut entry, cutter, runs } = opened;
         if let Some(problem) = failed {
             request.answer(Some(unreadable(entry)), Some(problem));
             return Ok(());
         }
         let (level, items) = list.finish().await?;
+        entry.size_bytes = size_bytes;
+        let runs = runs.map(|runs| clipped(runs, size_bytes));
         let extents = store_extents(&writer, runs).await?;
         let fidelity = if closed.is_some() { Fidelity::Changed } else { Fidelity::Exact };
         let content = Content { cutter: (!items.is_empty()).then_some(cutter), level, items };
@@ -144,40 +157,69 @@ async fn write_map(
     mut drafts: mpsc::Receiver<DraftSegment>,
 ) -> Result<ListWriter, repo::Error> {
     let mut list = ListWriter::new(&writer);
+    let mut zeros = None;
     while let Some(draft) = drafts.recv().await {
         let covered_bytes = draft.covered_bytes;
-        let reference = segment::write(&writer, draft).await?;
+        let reference = segment::write(&writer, draft, &mut zeros).await?;
         list.push(reference, covered_bytes).await?;
     }
     writer.flush_leaves().await?;
     Ok(list)
 }
 
-type Segmented = (Box<dyn source::Content>, Result<Vec<DraftPage>, Problem>);
+/// The pages of a segment, and how many bytes they are.
+type Segmented = (Box<dyn source::Content>, Result<(Vec<DraftPage>, u64), Problem>);
 
-impl Paging<'_> {
+impl<'a> Paging<'a> {
+    fn new(stage: &'a Stage, page_bytes: usize, opened: &Opened) -> Self {
+        let keys = stage.writer.repository().secrets().newest();
+        Self {
+            stage,
+            page_bytes,
+            layout: Layout::new(opened.runs.as_deref(), opened.entry.size_bytes),
+            zeros: keys.page_hash(&vec![0; page_bytes]),
+            ended: false,
+            group: None,
+            stores: VecDeque::new(),
+            spare: Vec::new(),
+        }
+    }
+
     /// Reads the pages of one segment, of which `hashes` are those of the parent.
     async fn segment(
         &mut self,
         mut content: Box<dyn source::Content>,
         start_bytes: u64,
-        length_bytes: u64,
         hashes: Arc<Vec<PageHash>>,
     ) -> Result<Segmented, repo::Error> {
-        let mut pages = Vec::with_capacity(to_usize(length_bytes).div_ceil(self.page_bytes));
-        let end = start_bytes + length_bytes;
+        let mut pages = Vec::new();
+        let end = start_bytes + to_u64(SEGMENT_PAGES * self.page_bytes);
         let mut at = start_bytes;
-        while at < end {
-            let length = to_usize(end - at).min(WINDOW_BYTES);
+        while at < end && !self.ended {
+            let hole_pages = to_usize(self.layout.hole_bytes(at).min(end - at)) / self.page_bytes;
+            if hole_pages * self.page_bytes >= LEAST_HOLE_BYTES {
+                let hashes = hashes.get(pages.len()..).unwrap_or_default();
+                pages.extend((0..hole_pages).map(|page| self.zero_page(hashes.get(page))));
+                at += to_u64(hole_pages * self.page_bytes);
+                continue;
+            }
+            let length = to_usize((end - at).min(self.layout.most_bytes(at))).min(WINDOW_BYTES);
+            if length == 0 {
+                self.ended = true;
+                break;
+            }
             let permit = self.stage.writer.reserve(length).await?;
             let (back, window) = self.window(content, at, length, pages.len(), &hashes).await;
             content = back;
             match window {
-                Ok(window) => self.gather(window, &mut pages).await?,
+                Ok(window) => {
+                    at += to_u64(window.bytes.len());
+                    self.ended = window.bytes.len() < length;
+                    self.gather(window, &mut pages).await?;
+                }
                 Err(problem) => return Ok((content, Err(problem))),
             }
             drop(permit);
-            at += to_u64(length);
         }
         if let Some(group) = &mut self.group {
             group.segments += 1;
@@ -185,7 +227,14 @@ impl Paging<'_> {
                 self.flush_group();
             }
         }
-        Ok((content, Ok(pages)))
+        Ok((content, Ok((pages, at - start_bytes))))
+    }
+
+    /// A page in a hole, of which the parent has this hash.
+    fn zero_page(&self, known: Option<&PageHash>) -> DraftPage {
+        let is_same = known == Some(&self.zeros);
+        let source = if is_same { DraftSource::Same } else { DraftSource::Zeros };
+        DraftPage { hash: self.zeros, source }
     }
 
     async fn window(
@@ -207,7 +256,8 @@ impl Paging<'_> {
             (content, window)
         };
         let (content, window) = self.stage.writer.repository().world().cpu.run(job).await;
-        Progress::add(&self.stage.progress.read_bytes, to_u64(length));
+        let read = window.as_ref().map_or(0, |window| window.bytes.len());
+        Progress::add(&self.stage.progress.read_bytes, to_u64(read));
         (content, window)
     }
 
@@ -290,13 +340,7 @@ fn read_window(
     known: &[PageHash],
 ) -> Result<Window, Problem> {
     let read = content.read_at(&mut bytes, at_bytes)?;
-    if read < bytes.len() {
-        return Err(Problem {
-            path: content.entry().path.clone(),
-            fault: source::Fault::Shrunk,
-            detail: "it became shorter while it was read".into(),
-        });
-    }
+    bytes.truncate(read);
     let keys = writer.repository().secrets().newest();
     let hashes: Vec<PageHash> = bytes.chunks(page_bytes).map(|page| keys.page_hash(page)).collect();
     let kind = |(number, page): (usize, &[u8])| {

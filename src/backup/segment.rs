@@ -11,7 +11,7 @@ use crate::entry::Cutter;
 use crate::repo::content::ContentItems;
 use crate::repo::reference::{ChunkRef, Place};
 use crate::repo::tree::leaf::StoredEntry;
-use crate::repo::tree::pages::{Page, PageHash, Segment, Source};
+use crate::repo::tree::pages::{Page, PageHash, SEGMENT_PAGES, Segment, Source};
 use crate::repo::writer::Writer;
 use crate::repo::{self, Repository};
 use crate::units::to_usize;
@@ -35,10 +35,18 @@ pub(super) struct DraftPage {
     pub(super) source: DraftSource,
 }
 
+/// The pages of a new segment.
+pub(super) enum DraftPages {
+    /// As they were read.
+    Each(Vec<DraftPage>),
+    /// A full segment in a hole: pages of zeros, which have this hash.
+    Zeros { hash: PageHash },
+}
+
 /// A segment to be written.
 pub(super) struct DraftSegment {
     pub(super) parent: Option<ParentSegment>,
-    pub(super) pages: Vec<DraftPage>,
+    pub(super) pages: DraftPages,
     pub(super) covered_bytes: u64,
 }
 
@@ -78,25 +86,36 @@ impl ParentMap {
         Self { items }
     }
 
+    async fn next_reference(&mut self) -> Result<Option<ChunkRef>, repo::Error> {
+        let Some(items) = &mut self.items else {
+            return Ok(None);
+        };
+        match items.next().await {
+            Err(error) if error.is_loss() => {
+                tracing::warn!(%error, "the rest of a page map cannot be read");
+                self.items = None;
+                Ok(None)
+            }
+            told => told,
+        }
+    }
+
+    /// Leaves out the next segment, whose place is all zeros now. It may be the same segment of zeros.
+    pub(super) async fn pass_over(&mut self, writer: &Writer) -> Result<(), repo::Error> {
+        let own = self.next_reference().await?;
+        writer.learn_nodes(own.iter());
+        Ok(())
+    }
+
     /// The next segment; `None` at the end, and where it is damaged: its pages are stored anew then.
     pub(super) async fn next(
         &mut self,
         writer: &Writer,
     ) -> Result<Option<ParentSegment>, repo::Error> {
-        let Some(items) = &mut self.items else {
+        let Some(own) = self.next_reference().await? else {
             return Ok(None);
         };
-        let own = match items.next().await {
-            Ok(Some(own)) => own,
-            Ok(None) => return Ok(None),
-            Err(error) if error.is_loss() => {
-                tracing::warn!(%error, "the rest of a page map cannot be read");
-                self.items = None;
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let repository = items.repository().clone();
+        let repository = writer.repository().clone();
         match ParentSegment::read(&repository, writer, own).await {
             Ok(segment) => Ok(Some(segment)),
             Err(error) if error.is_loss() => {
@@ -158,12 +177,18 @@ impl Chunks {
     }
 }
 
-/// Writes a segment whose groups are on their way; waits for them.
+/// Writes a segment whose groups are on their way; waits for them. `zeros` is the file's segment of
+/// zeros once there is one.
 pub(super) async fn write(
     writer: &Arc<Writer>,
     draft: DraftSegment,
+    zeros: &mut Option<ChunkRef>,
 ) -> Result<ChunkRef, repo::Error> {
     let DraftSegment { parent, pages, .. } = draft;
+    let pages = match pages {
+        DraftPages::Each(pages) => pages,
+        DraftPages::Zeros { hash } => return write_zeros(writer, hash, zeros).await,
+    };
     let all_same = pages.iter().all(|page| matches!(page.source, DraftSource::Same));
     if let Some(parent) = parent.as_ref().filter(|p| all_same && p.pages.len() == pages.len()) {
         return Ok(parent.own.clone());
@@ -190,6 +215,21 @@ pub(super) async fn write(
         Segment::Full { chunks: chunks.list, pages: placed }
     };
     writer.leaf(&segment.encode().map_err(unplaced)?).await
+}
+
+/// Writes the segment of a hole; there is one in a file, whatever the number of its places.
+async fn write_zeros(
+    writer: &Arc<Writer>,
+    hash: PageHash,
+    zeros: &mut Option<ChunkRef>,
+) -> Result<ChunkRef, repo::Error> {
+    if let Some(zeros) = zeros {
+        return Ok(zeros.clone());
+    }
+    let pages = vec![Page { hash, source: Source::Zeros }; SEGMENT_PAGES];
+    let segment = Segment::Full { chunks: Vec::new(), pages };
+    let written = writer.leaf(&segment.encode().map_err(unplaced)?).await?;
+    Ok(zeros.insert(written).clone())
 }
 
 /// Pages that differ from the full segment below.

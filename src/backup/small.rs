@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::backup::extent::Course;
 use crate::backup::flow::{Piece, Progress, ReadRequest, Stage};
 use crate::entry::{Cutter, Entry};
 use crate::repo;
@@ -17,6 +18,10 @@ use crate::units::{KIB, MIB, to_u64, to_usize};
 pub(super) const ONE_CHUNK_BYTES: u64 = 128 * KIB as u64;
 /// A file up to this size is read with its neighbours.
 pub(super) const SMALL_BYTES: u64 = MIB as u64;
+/// The first read of a file asks for so much at least: a file may hold more than its size says.
+const FIRST_READ_BYTES: usize = 4 * KIB;
+/// And each further one.
+const MORE_BYTES: usize = 64 * KIB;
 /// How many bytes of neighbours are read into a buffer.
 pub(super) const BATCH_BYTES: u64 = 2 * MIB as u64;
 /// And how many files.
@@ -83,7 +88,9 @@ pub(super) fn items(references: &[ChunkRef]) -> Vec<Item> {
 fn read_all(files: &dyn Files, gear: &Gear, requests: Vec<ReadRequest>) -> BatchRead {
     let expected: u64 = requests.iter().map(|request| request.entry.size_bytes).sum();
     let mut piece = Piece {
-        bytes: Vec::with_capacity(to_usize(expected.min(BATCH_BYTES + SMALL_BYTES))),
+        bytes: Vec::with_capacity(
+            to_usize(expected.min(BATCH_BYTES + SMALL_BYTES)) + FIRST_READ_BYTES,
+        ),
         lengths: Vec::with_capacity(requests.len()),
     };
     let outcomes =
@@ -117,7 +124,7 @@ fn read_one(files: &dyn Files, gear: &Gear, entry: &Entry, piece: &mut Piece) ->
         Ok(content) => content,
         Err(problem) => return failed(entry, problem),
     };
-    if content.entry().size_bytes > SMALL_BYTES {
+    if content.entry().size_bytes > SMALL_BYTES || content.is_stream() {
         return Outcome::Deferred(content);
     }
     let bytes_before = piece.bytes.len();
@@ -131,7 +138,10 @@ fn read_one(files: &dyn Files, gear: &Gear, entry: &Entry, piece: &mut Piece) ->
             }
             Outcome::Read(Box::new(stored), chunks_before..piece.lengths.len(), problem)
         }
-        Ok(None) => Outcome::Deferred(content),
+        Ok(None) => {
+            piece.bytes.truncate(bytes_before);
+            Outcome::Deferred(content)
+        }
         Err(problem) => {
             piece.bytes.truncate(bytes_before);
             piece.lengths.truncate(chunks_before);
@@ -140,7 +150,7 @@ fn read_one(files: &dyn Files, gear: &Gear, entry: &Entry, piece: &mut Piece) ->
     }
 }
 
-/// `None` where the file must be read page by page.
+/// `None` where the file must be read page by page, or is larger than its size says.
 fn try_read_one(
     content: &mut dyn source::Content,
     gear: &Gear,
@@ -155,14 +165,17 @@ fn try_read_one(
     entry.xattrs = content.xattrs()?;
     let runs = content.extents()?;
     let start = piece.bytes.len();
-    match &runs {
-        None => read_run(content, &mut piece.bytes, 0, size_bytes)?,
-        Some(runs) => {
-            for run in runs {
-                read_run(content, &mut piece.bytes, run.offset_bytes, run.length_bytes)?;
-            }
+    let mut course = Course::new(runs.as_deref());
+    // One byte more than there should be: that the read comes short proves the end.
+    let mut most_bytes = to_usize(size_bytes + 1).max(FIRST_READ_BYTES);
+    while !course.is_over() {
+        if to_u64(piece.bytes.len() - start) > SMALL_BYTES {
+            return Ok(None);
         }
+        course.advance(content, &mut piece.bytes, most_bytes)?;
+        most_bytes = most_bytes.max(MORE_BYTES);
     }
+    let (entry, runs) = course.as_read(entry, runs);
     let read = piece.bytes.get(start..).unwrap_or_default();
     let cutter = match cutter {
         // So short a file has one page map entry's worth of gain: it is kept as one chunk.
@@ -180,23 +193,6 @@ fn try_read_one(
         fidelity: Fidelity::Exact,
         lacks_attributes: false,
     }))
-}
-
-fn read_run(
-    content: &mut dyn source::Content,
-    bytes: &mut Vec<u8>,
-    offset_bytes: u64,
-    length_bytes: u64,
-) -> Result<(), Problem> {
-    let wanted = to_usize(length_bytes);
-    if content.append_to(bytes, wanted, offset_bytes)? < wanted {
-        return Err(Problem {
-            path: content.entry().path.clone(),
-            fault: Fault::Shrunk,
-            detail: "it became shorter while it was read".into(),
-        });
-    }
-    Ok(())
 }
 
 fn cut(cutter: Cutter, gear: &Gear, mut data: &[u8], lengths: &mut Vec<u32>) {

@@ -115,11 +115,23 @@ pub trait Files: Send + Sync {
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem>;
 }
 
-/// An open regular file. Blocks.
+/// An open regular file, or a stream that is kept as one. Blocks.
+///
+/// Its size is a hint. Some file systems say 0 or a round number whatever a file holds, and a
+/// stream has no size before its end. So a reader goes on until [`read_at`](Self::read_at) or
+/// [`append_to`](Self::append_to) returns fewer bytes than it asked for: that is the end, and the
+/// size that is stored. A reader that asks for more than the hint learns the end of an ordinary file
+/// without a further system call.
 pub trait Content: Send {
     /// The file's entry as it is now that it is open: size and times may be newer than the
-    /// listing's. Without xattrs and extents.
+    /// listing's. Without xattrs and extents. Its size is a hint.
     fn entry(&self) -> &Entry;
+
+    /// Whether it can be read only once, from front to back: a pipe. It is then never read
+    /// together with others, and each read begins where the one before ended.
+    fn is_stream(&self) -> bool {
+        false
+    }
 
     /// Its extended attributes, sorted by name.
     fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem>;
@@ -130,8 +142,8 @@ pub trait Content: Send {
     /// How it should be cut, by what it is. May read the first bytes.
     fn cutter(&mut self) -> Result<Cutter, Problem>;
 
-    /// Fills `buffer` from `offset_bytes` on; returns less only at the end, which is that of
-    /// `entry().size_bytes` even if the file has grown since.
+    /// Fills `buffer` from `offset_bytes` on; returns less only at the end. A file that grows is read
+    /// to where it ended when its growth was noticed, a pinned one to where it ended when it was pinned.
     fn read_at(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem>;
 
     /// The same at the end of `buffer`, which grows by `length_bytes` or less. Where that is all the room
@@ -149,8 +161,8 @@ pub trait Content: Send {
         read
     }
 
-    /// Ends reading: tells whether the file changed or shrank while it was read, and lets its
-    /// pages in the cache go where nobody else used them.
+    /// Ends reading: tells whether the file changed, grew or shrank while it was read, and lets its
+    /// pages in the cache go where nobody else used them. What was read is stored in each case.
     fn close(self: Box<Self>) -> Option<Problem>;
 }
 

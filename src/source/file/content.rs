@@ -21,6 +21,10 @@ const ADVISED_BYTES: u64 = MIB as u64;
 /// More room than was asked for is not read into, but for so much.
 const SLACK_BYTES: usize = 4096;
 
+/// So far beyond its size a file is read whose size does not say what it holds. One that goes on is
+/// taken for endless.
+const MOST_UNTOLD_BYTES: u64 = 4 << 30;
+
 /// More runs than this are not told apart: the rest of the file counts as one run. Bounds memory.
 const MOST_EXTENTS: usize = 1 << 20;
 
@@ -66,6 +70,28 @@ pub(in crate::source) struct OpenFile {
     /// For a pinned log that has its final length from birth.
     preallocated: Option<Preallocated>,
     reading: Reading,
+    beyond: Beyond,
+    most_untold_bytes: u64,
+}
+
+/// What is known of bytes beyond the size that the file said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beyond {
+    /// None was seen.
+    Unseen,
+    /// The file grew, and what came later is not read.
+    Grew { end_bytes: u64 },
+    /// The size says nothing; the file is read up to here.
+    Untold { end_bytes: u64, is_endless: bool },
+}
+
+impl Beyond {
+    fn end_bytes(self) -> u64 {
+        match self {
+            Self::Unseen => u64::MAX,
+            Self::Grew { end_bytes } | Self::Untold { end_bytes, .. } => end_bytes,
+        }
+    }
 }
 
 impl OpenFile {
@@ -94,7 +120,9 @@ impl OpenFile {
             let _ = fadvise(&*fd, 0, None, Advice::Sequential);
         }
         let sparse = stat.stx_blocks.saturating_mul(BLOCK_BYTES) < entry.size_bytes;
-        Self { fd, entry, sparse, preallocated: written_bytes.map(Preallocated::new), reading }
+        let preallocated = written_bytes.map(Preallocated::new);
+        let (beyond, most_untold_bytes) = (Beyond::Unseen, MOST_UNTOLD_BYTES);
+        Self { fd, entry, sparse, preallocated, reading, beyond, most_untold_bytes }
     }
 
     /// Up to where the file holds anything but zeros.
@@ -104,26 +132,60 @@ impl OpenFile {
         preallocated.map_or(size_bytes, |log| log.written_bytes.min(size_bytes))
     }
 
-    fn fill(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<(), Problem> {
+    /// Reads until the buffer is full or the file ends. A read that comes short is its end only where
+    /// the size says so too.
+    fn fill(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem> {
         let mut filled_bytes = 0;
         while filled_bytes < buffer.len() {
             let rest = buffer.get_mut(filled_bytes..).unwrap_or_default();
             let place = offset_bytes + to_u64(filled_bytes);
-            match self.read_some(rest, place)? {
-                0 => {
-                    return Err(Problem {
-                        path: self.entry.path.clone(),
-                        fault: Fault::Shrunk,
-                        detail: format!("ends at byte {place} of {}", self.entry.size_bytes),
-                    });
-                }
-                read_bytes => filled_bytes += read_bytes,
+            let read_bytes = self.read_some(rest, place)?;
+            filled_bytes += read_bytes;
+            if read_bytes == 0 || place + to_u64(read_bytes) == self.entry.size_bytes {
+                break;
             }
         }
-        Ok(())
+        Ok(filled_bytes)
+    }
+
+    /// How many of the bytes that were read at `place` are the file's, as it is stored.
+    fn accept(&mut self, read_bytes: usize, place: u64) -> Result<usize, Problem> {
+        let reached = place + to_u64(read_bytes);
+        if reached > self.entry.size_bytes && self.beyond == Beyond::Unseen {
+            self.beyond = self.look_beyond()?;
+        }
+        let end = self.beyond.end_bytes();
+        if let Beyond::Untold { is_endless, .. } = &mut self.beyond {
+            *is_endless |= reached > end;
+        }
+        Ok(to_usize(end.saturating_sub(place)).min(read_bytes))
+    }
+
+    /// There are bytes beyond the size: the file grew, or its size does not tell what it holds.
+    fn look_beyond(&self) -> Result<Beyond, Problem> {
+        let stat = stat_fd(&*self.fd).map_err(|errno| self.problem("stat while reading", errno))?;
+        let size_bytes = self.entry.size_bytes;
+        Ok(if stat.stx_size <= size_bytes {
+            let end_bytes = size_bytes.saturating_add(self.most_untold_bytes);
+            Beyond::Untold { end_bytes, is_endless: false }
+        } else if self.reading.steadiness == Steadiness::Exact {
+            Beyond::Grew { end_bytes: stat.stx_size }
+        } else {
+            Beyond::Grew { end_bytes: size_bytes }
+        })
     }
 
     fn judge(&self, now: &Marks) -> Option<Problem> {
+        if let Beyond::Untold { end_bytes, is_endless: true } = self.beyond {
+            return Some(Problem {
+                path: self.entry.path.clone(),
+                fault: Fault::Changed,
+                detail: format!(
+                    "says that it has {} bytes and goes on after {end_bytes}; what came before is stored",
+                    self.entry.size_bytes
+                ),
+            });
+        }
         let found = judge(self.reading.steadiness, &self.entry, now)?;
         match &self.preallocated {
             Some(log)
@@ -139,9 +201,24 @@ impl OpenFile {
         problem(&self.entry.path, action, errno)
     }
 
-    fn read_some(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem> {
-        retry_on_intr(|| pread(&*self.fd, &mut *buffer, offset_bytes))
-            .map_err(|errno| self.problem("read", errno))
+    /// One read, of which only what belongs to the file counts.
+    fn read_some(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem> {
+        if offset_bytes >= self.beyond.end_bytes() {
+            return Ok(0);
+        }
+        let read = retry_on_intr(|| pread(&*self.fd, &mut *buffer, offset_bytes));
+        let read = read.map_err(|errno| self.unread(errno))?;
+        self.accept(read, offset_bytes)
+    }
+
+    fn unread(&self, errno: Errno) -> Problem {
+        if errno == Errno::AGAIN {
+            // All files are opened without waiting: it is one of the kernel's streams.
+            let detail = "has no bytes to give without waiting: it is a stream, not a file";
+            let (path, fault) = (self.entry.path.clone(), Fault::Unreadable);
+            return Problem { path, fault, detail: detail.to_owned() };
+        }
+        self.problem("read", errno)
     }
 }
 
@@ -207,17 +284,24 @@ impl Content for OpenFile {
     }
 
     fn read_at(&mut self, buffer: &mut [u8], offset_bytes: u64) -> Result<usize, Problem> {
+        if self.preallocated.is_none() {
+            return self.fill(buffer, offset_bytes);
+        }
+        // Such a log ends where it ended when it was pinned, and beyond what was written there is nothing.
         let left_bytes = self.entry.size_bytes.saturating_sub(offset_bytes);
         let wanted_bytes = to_usize(left_bytes.min(to_u64(buffer.len())));
         let written_bytes = self.written_bytes().saturating_sub(offset_bytes);
         let real_bytes = to_usize(written_bytes.min(to_u64(wanted_bytes)));
         let wanted = buffer.get_mut(..wanted_bytes).unwrap_or_default();
         let (real, zeros) = wanted.split_at_mut(real_bytes);
-        self.fill(real, offset_bytes)?;
-        zeros.fill(0);
+        let read_bytes = self.fill(real, offset_bytes)?;
         if let Some(log) = &mut self.preallocated {
-            log.note(real, offset_bytes);
+            log.note(real.get(..read_bytes).unwrap_or_default(), offset_bytes);
         }
+        if read_bytes < real_bytes {
+            return Ok(read_bytes);
+        }
+        zeros.fill(0);
         Ok(wanted_bytes)
     }
 
@@ -228,22 +312,27 @@ impl Content for OpenFile {
         offset_bytes: u64,
     ) -> Result<usize, Problem> {
         let start = buffer.len();
-        let left_bytes = self.entry.size_bytes.saturating_sub(offset_bytes);
-        let wanted_bytes = to_usize(left_bytes.min(to_u64(length_bytes)));
         let room_bytes = buffer.capacity() - start;
-        let fits = (wanted_bytes..=wanted_bytes + SLACK_BYTES).contains(&room_bytes);
-        if fits && wanted_bytes > 0 && self.preallocated.is_none() {
+        let fits = (length_bytes..=length_bytes + SLACK_BYTES).contains(&room_bytes);
+        let mut there_bytes = 0;
+        if fits && offset_bytes < self.beyond.end_bytes() && self.preallocated.is_none() {
             // One system call reads all there is, but where a signal or the end of the file comes in.
             let read = retry_on_intr(|| pread(&*self.fd, spare_capacity(buffer), offset_bytes));
-            read.map_err(|errno| self.problem("read", errno))?;
-            buffer.truncate(start + wanted_bytes);
+            let read = read.map_err(|errno| self.unread(errno))?.min(length_bytes);
+            let accepted = self.accept(read, offset_bytes);
+            there_bytes = *accepted.as_ref().unwrap_or(&0);
+            buffer.truncate(start + there_bytes);
+            let is_end = offset_bytes + to_u64(there_bytes) == self.entry.size_bytes;
+            if accepted? == 0 || there_bytes < length_bytes && is_end {
+                return Ok(there_bytes);
+            }
         }
-        let there = buffer.len();
-        buffer.resize(start + wanted_bytes, 0);
-        let rest = buffer.get_mut(there..).unwrap_or_default();
-        let read = self.read_at(rest, offset_bytes + to_u64(there - start));
-        read.inspect_err(|_| buffer.truncate(start))?;
-        Ok(wanted_bytes)
+        buffer.resize(start + length_bytes, 0);
+        let rest = buffer.get_mut(start + there_bytes..).unwrap_or_default();
+        let read = self.read_at(rest, offset_bytes + to_u64(there_bytes));
+        let kept_bytes = read.as_ref().map_or(0, |read_bytes| there_bytes + read_bytes);
+        buffer.truncate(start + kept_bytes);
+        read.map(|_| kept_bytes)
     }
 
     fn close(self: Box<Self>) -> Option<Problem> {
@@ -288,4 +377,34 @@ pub(in crate::source) fn judge(
         );
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::TreePath;
+
+    /// Without a bound a source with such a file would fill the repository.
+    #[test]
+    fn an_endless_file_ends_somewhere() {
+        let fd = std::fs::File::open("/dev/zero").unwrap().into();
+        let fd: Arc<OwnedFd> = Arc::new(fd);
+        let stat = stat_fd(&*fd).unwrap();
+        let entry = entry_of(TreePath::root().join(b"x"), Kind::File, &stat, &Owners::default());
+        let reading = Reading {
+            cutting: Cutting::Chosen(CutterChoice::Auto),
+            steadiness: Steadiness::Exact,
+            drop_cache: false,
+        };
+        let mut file = OpenFile::pinned(fd, Entry { size_bytes: 0, ..entry }, &stat, None, reading);
+        file.most_untold_bytes = 100_000;
+        let mut read = Vec::new();
+        for expected in [60_000, 40_000, 0] {
+            let offset_bytes = to_u64(read.len());
+            assert_eq!(file.append_to(&mut read, 60_000, offset_bytes), Ok(expected));
+        }
+        let problem = Box::new(file).close().unwrap();
+        assert_eq!(problem.fault, Fault::Changed);
+        assert!(problem.detail.contains("goes on after 100000"), "{problem}");
+    }
 }

@@ -62,7 +62,10 @@ impl Race {
 
     /// Whether the snapshot has bytes of the file, though perhaps of two states.
     fn leaves_bytes(self) -> bool {
-        matches!(self, Self::ChangesAtItsEnd | Self::GrowsAtItsEnd | Self::GetsAnotherMode)
+        matches!(
+            self,
+            Self::ChangesAtItsEnd | Self::GrowsAtItsEnd | Self::GetsAnotherMode | Self::Shrinks
+        )
     }
 
     /// Lets it happen, if this is the moment.

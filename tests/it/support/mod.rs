@@ -3,6 +3,8 @@
 
 pub mod azurite;
 pub mod fault;
+pub mod filesystem;
+pub mod fuse;
 pub mod gcs;
 pub mod hooked;
 pub mod http;

@@ -34,7 +34,7 @@ async fn what_was_swapped_since_the_listing_is_never_followed() {
     let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
     File::open(path("touched")).unwrap().set_times(times).unwrap();
     let mut buffer = [0; 100];
-    assert_eq!(shrinks.read_at(&mut buffer, 0).unwrap_err().fault, Fault::Shrunk);
+    assert_eq!(shrinks.read_at(&mut buffer, 0), Ok(3));
     assert_eq!(shrinks.close().unwrap().fault, Fault::Shrunk);
     assert_eq!(grows.close().unwrap().fault, Fault::Changed);
     assert_eq!(touched.close().unwrap().fault, Fault::Changed);
@@ -206,6 +206,48 @@ async fn bytes_are_appended_whatever_room_there_is() {
     let mut open = read.files.open(read.entry("file")).unwrap();
     File::options().write(true).open(place.path().join("file")).unwrap().set_len(50).unwrap();
     let mut buffer = Vec::with_capacity(500);
-    assert_eq!(open.append_to(&mut buffer, 500, 7).unwrap_err().fault, Fault::Shrunk);
-    assert!(buffer.is_empty());
+    assert_eq!(open.append_to(&mut buffer, 500, 7), Ok(43));
+    assert!(buffer == whole[7..50]);
+    assert_eq!(open.close().unwrap().fault, Fault::Shrunk);
+}
+
+/// A plain file is read on to where it ends when that is noticed, a pinned one to where it ended.
+#[tokio::test]
+async fn a_file_that_grows_is_read_to_an_end() {
+    for pin in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        make(place.path(), &["file"]);
+        let read = read_with(place.path(), |options| options.pin = pin).await;
+        let mut open = read.files.open(read.entry("file")).unwrap();
+        fs::write(place.path().join("file"), "file and more").unwrap();
+        let mut buffer = Vec::with_capacity(100);
+        let expected: &[u8] = if pin { b"file" } else { b"file and more" };
+        assert_eq!(open.append_to(&mut buffer, 100, 0), Ok(expected.len()));
+        assert_eq!(buffer, expected);
+        fs::write(place.path().join("file"), "file and more and more").unwrap();
+        assert_eq!(open.read_at(&mut [0; 100], 0), Ok(expected.len()));
+        assert_eq!(open.close().map(|problem| problem.fault), (!pin).then_some(Fault::Changed));
+    }
+}
+
+/// The kernel's own files have no size that says what they hold.
+#[tokio::test]
+async fn a_size_is_only_a_hint() {
+    for path in
+        ["/proc/self/mountinfo", "/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled"]
+    {
+        let Ok(expected) = fs::read(path) else {
+            eprintln!("skipped: there is no {path} here");
+            continue;
+        };
+        for pin in [false, true] {
+            let read = read_with(Path::new(path), |options| options.pin = pin).await;
+            let name = path.rsplit('/').next().unwrap();
+            let mut open = read.files.open(read.entry(name)).unwrap();
+            assert_ne!(open.entry().size_bytes, expected.len() as u64, "{path}");
+            let mut buffer = Vec::new();
+            open.append_to(&mut buffer, 1 << 20, 0).unwrap();
+            assert!(buffer == expected, "{path}");
+        }
+    }
 }
