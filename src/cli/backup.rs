@@ -1,9 +1,7 @@
 //! `backup`: paths in, one snapshot out.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,12 +11,13 @@ use super::bill::Bill;
 use super::context::Context;
 use super::failure::Failure;
 use super::output::{Fields, Output, fields};
+use super::paths::PathArgs;
 use super::progress::Sample;
 use super::{preview, show, sources};
 use crate::backup::{self, Options, Progress, Report};
 use crate::repo::codec::Compression;
 use crate::repo::writer::WriterOptions;
-use crate::source::{CutterChoice, DirectoryOptions, DirectorySource, Source};
+use crate::source::Source;
 use crate::store::{self, Counted, Prices, Store as _};
 use crate::units::{Bytes, MIB, to_usize};
 
@@ -31,32 +30,9 @@ const SSH_PACK_BYTES: usize = 16 * MIB;
 
 /// Back up directories and files into one snapshot
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct BackupArgs {
-    /// What to back up; called NAME, else by the last part of PATH
-    #[arg(required = true, value_name = "[NAME=]PATH")]
-    paths: Vec<OsString>,
-    /// Leave out what this pattern matches, in the manner of gitignore; may be given several times
-    #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
-    /// Leave out what the patterns in this file match, one a line
-    #[arg(long, value_name = "FILE")]
-    exclude_file: Vec<PathBuf>,
-    /// Leave out directories that hold a CACHEDIR.TAG
-    #[arg(long)]
-    exclude_caches: bool,
-    /// Do not enter other file systems
-    #[arg(long)]
-    one_file_system: bool,
-    /// Hold all files open before the first is read: for the directory of a running database
-    #[arg(long)]
-    pin: bool,
-    /// How files are cut: auto, whole, pages:8KiB, cdc:1MiB
-    #[arg(long, value_name = "CUTTER", default_value = "auto", value_parser = sources::cutter)]
-    cutter: CutterChoice,
-    /// Accept an empty directory where the last snapshot had files
-    #[arg(long)]
-    allow_empty: bool,
+    #[command(flatten)]
+    paths: PathArgs,
     /// Read every file again, whatever the last snapshot says
     #[arg(long)]
     read_all: bool,
@@ -89,7 +65,7 @@ pub(super) async fn run(
     let url = context.url(None)?;
     let store = context.store_at(&url, None)?;
     let prices = context.prices(None)?;
-    let sources = args.sources()?;
+    let sources = args.paths.sources(args.dry_run).await?;
     let labels: BTreeMap<_, _> = args.label.iter().cloned().collect();
     let options = Options {
         job: args.job.clone(),
@@ -121,37 +97,6 @@ pub(super) fn writer(
         options.pack_bytes = SSH_PACK_BYTES;
     }
     options
-}
-
-impl BackupArgs {
-    fn sources(&self) -> Result<Vec<Box<dyn Source>>, Failure> {
-        let mut exclude = self.exclude.clone();
-        for file in &self.exclude_file {
-            exclude.extend(read_patterns(file)?);
-        }
-        let mut sources: Vec<Box<dyn Source>> = Vec::new();
-        for text in &self.paths {
-            let (name, path) = sources::name_and_path(text)?;
-            sources.push(Box::new(DirectorySource::new(DirectoryOptions {
-                exclude: exclude.clone(),
-                exclude_caches: self.exclude_caches,
-                one_file_system: self.one_file_system,
-                pin: self.pin,
-                cutter: self.cutter,
-                allow_empty: self.allow_empty,
-                ..DirectoryOptions::new(name, path)
-            })?));
-        }
-        Ok(sources)
-    }
-}
-
-fn read_patterns(file: &Path) -> Result<Vec<String>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::usage(format!("{}: {error}; check --exclude-file", file.display()))
-    })?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
 }
 
 /// Backs `sources` up and tells what came of it.

@@ -96,6 +96,11 @@ pub(super) fn compression(text: &str) -> Result<Compression, String> {
     level.map(Compression::Level).ok_or_else(|| "write off, or a level from 1 to 19".to_owned())
 }
 
+/// Understands `10MiB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "this is no size; write one such as 10MiB".to_owned())
+}
+
 /// Understands `256MiB`.
 pub(super) fn memory(text: &str) -> Result<u64, String> {
     match parse_bytes(text) {

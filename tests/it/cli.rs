@@ -3,6 +3,8 @@
 
 mod answers;
 mod elsewhere;
+mod listed;
+mod piped;
 mod policies;
 mod previewing;
 mod reading;

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, Statx, StatxAttributes, openat, readlinkat};
 use rustix::io::{Errno, pread};
 
+use super::chosen::Chosen;
 use super::exclude::Exclude;
 use super::listing::{Names, list};
-use crate::entry::{Entry, Kind, TreePath};
+use crate::entry::{Entry, Kind, Seen, TreePath};
 use crate::facts::DirectoryFacts;
 use crate::source::file::{Identity, Owners, Root, entry_of, problem, stat_at, stat_fd};
 use crate::source::{Batch, Error, Fault, Problem};
@@ -45,6 +46,8 @@ pub(super) struct Walk {
     pub(super) root: Arc<Root>,
     /// The one name to look at below the root, where the source is a single file.
     pub(super) only: Option<std::ffi::CString>,
+    /// The paths to look at, where not all are.
+    pub(super) chosen: Chosen,
     pub(super) exclude: Exclude,
     pub(super) exclude_caches: bool,
     pub(super) one_file_system: bool,
@@ -75,7 +78,7 @@ impl Walk {
             buffer: Vec::with_capacity(NAMES_BUFFER_BYTES),
             batch: Batch::default(),
         };
-        let entry = entry_of(TreePath::root(), Kind::Directory, &stat, &self.owners);
+        let entry = self.directory(TreePath::root(), &stat);
         walker.batch.entries.push(entry);
         walker.descend(root, TreePath::root(), &stat)?;
         walker.run()
@@ -87,6 +90,14 @@ impl Walk {
         let exclude = if is_single { Vec::new() } else { self.exclude.patterns().to_vec() };
         let exclude_caches = self.exclude_caches && !is_single;
         DirectoryFacts { pinned, exclude, exclude_caches, volumes: Vec::new() }
+    }
+
+    /// A directory's entry, which says so where not all names in it are looked at.
+    fn directory(&self, path: TreePath, stat: &Statx) -> Entry {
+        let is_holder = path.is_root() && self.only.is_some();
+        let is_partial = is_holder || self.chosen.names_in(&path).is_some();
+        let entry = entry_of(path, Kind::Directory, stat, &self.owners);
+        if is_partial { Entry { seen: Seen::LeftOut, ..entry } } else { entry }
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> Error {
@@ -109,6 +120,8 @@ enum Found {
     Directory(TreePath, Box<Statx>),
     Excluded,
     Problem(Problem),
+    /// Listed paths that are not there.
+    Missing(Vec<Problem>),
     /// No name is left.
     End,
 }
@@ -134,6 +147,7 @@ impl Walker<'_> {
                 Found::Directory(path, stat) => self.enter(path, &stat)?,
                 Found::Excluded => self.batch.excluded += 1,
                 Found::Problem(problem) => self.batch.problems.push(problem),
+                Found::Missing(problems) => self.batch.problems.extend(problems),
                 Found::End => self.leave(),
             }
             let full = self.batch.entries.len().max(self.batch.problems.len()) >= BATCH_ENTRIES;
@@ -168,8 +182,7 @@ impl Walker<'_> {
         };
         match opened {
             Ok((fd, stat)) => {
-                let entry = entry_of(path.clone(), Kind::Directory, &stat, owners);
-                self.batch.entries.push(entry);
+                self.batch.entries.push(self.walk.directory(path.clone(), &stat));
                 if foreign(&stat) {
                     self.batch.excluded += 1;
                     return Ok(());
@@ -221,6 +234,8 @@ impl Walker<'_> {
         } else if self.walk.exclude_caches && !path.is_root() && is_tagged_cache(&fd) {
             self.batch.excluded += 1;
             Names::only(CACHE_TAG)
+        } else if let Some(names) = self.walk.chosen.names_in(&path) {
+            Names::these(names)
         } else {
             let memory_bytes = self.walk.names_bytes.saturating_sub(self.names_bytes);
             let listing = list(
@@ -300,6 +315,9 @@ fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error
     let stat = match stat_at(directory.as_fd(), name) {
         Ok(stat) => stat,
         Err(_) if !single && walk.exclude.matches(&path, false) => return Ok(Found::Excluded),
+        Err(Errno::NOENT) if !walk.chosen.listed_at(&path).is_empty() => {
+            return Ok(missing(walk.chosen.listed_at(&path), "is listed, but is not there"));
+        }
         Err(errno) => return Ok(Found::Problem(problem(&path, "stat", errno))),
     };
     let file_type = FileType::from_raw_mode(u32::from(stat.stx_mode));
@@ -309,6 +327,14 @@ fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error
     }
     if is_directory {
         return Ok(Found::Directory(path, Box::new(stat)));
+    }
+    let below = walk.chosen.listed_at(&path);
+    if below.first().is_some_and(|listed| *listed != path) {
+        let reason = match file_type {
+            FileType::Symlink => "is a symbolic link, and links are not followed",
+            _ => "is no directory",
+        };
+        return Ok(missing(below, &format!("is listed, but {path} {reason}")));
     }
     let mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     let foreign = Identity::of_stat(&stat).device() != root_device;
@@ -338,6 +364,16 @@ fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error
     };
     let entry = entry_of(path, kind, &stat, &walk.owners);
     Ok(Found::Entry(Box::new(entry)))
+}
+
+/// Names each path that was asked for and is not there.
+fn missing(listed: &[TreePath], detail: &str) -> Found {
+    let problem = |path: &TreePath| Problem {
+        path: path.clone(),
+        fault: Fault::Missing,
+        detail: detail.to_owned(),
+    };
+    Found::Missing(listed.iter().map(problem).collect())
 }
 
 fn kind_of(file_type: FileType, stat: &Statx) -> Option<Kind> {

@@ -71,10 +71,7 @@ impl Fuse {
             .arg(path)
             .stdin(Stdio::from(device.try_clone().unwrap())));
         let server = std::thread::spawn(move || Server { device, oddity, looks: 1_000 }.run());
-        Some(Self {
-            mounted: Some(Mounted::at(path)),
-            server: Some(server),
-        })
+        Some(Self { mounted: Some(Mounted::at(path)), server: Some(server) })
     }
 }
 
