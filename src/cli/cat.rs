@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::ls::entry_row;
 use super::output::{Output, fields};
 use super::selection::Selection;
+use super::series::SeriesArgs;
 use crate::cat;
 use crate::repo::tree::leaf::Fidelity;
 use crate::units::MIB;
@@ -23,6 +24,8 @@ pub(super) struct CatArgs {
     /// Which file: SNAPSHOT:SOURCE/PATH
     #[arg(value_name = "SNAPSHOT:SOURCE/PATH")]
     what: OsString,
+    #[command(flatten)]
+    series: SeriesArgs,
 }
 
 /// Prints it.
@@ -34,7 +37,7 @@ pub(super) async fn run(
     let selection = Selection::parse(&args.what)?;
     let (source, path) = selection.file(&args.what)?;
     let repository = context.open().await?;
-    let snapshot = selection.snapshot(&repository).await?;
+    let snapshot = selection.snapshot(&repository, &args.series).await?;
     let mut file = cat::open(&repository, &snapshot, source, path).await?;
     let is_changed = file.stored().fidelity == Fidelity::Changed;
     let failure = is_changed.then(|| {

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::failure::Failure;
 use super::output::{Fields, Output, fields};
 use super::selection::Selection;
+use super::series::SeriesArgs;
 use super::{ls, show};
 use crate::diff::{Change, Difference, Differences};
 use crate::repo::snapshot::Snapshot;
@@ -25,6 +26,8 @@ pub(super) struct DiffArgs {
     /// The second; a source and path named once hold for both
     #[arg(value_name = "B")]
     after: OsString,
+    #[command(flatten)]
+    series: SeriesArgs,
 }
 
 /// Compares.
@@ -44,7 +47,10 @@ pub(super) async fn run(
         _ => &first,
     };
     let repository = context.open().await?;
-    let (a, b) = (first.snapshot(&repository).await?, second.snapshot(&repository).await?);
+    let (a, b) = (
+        first.snapshot(&repository, &args.series).await?,
+        second.snapshot(&repository, &args.series).await?,
+    );
     let ids = json!({"before": a.id.to_string(), "after": b.id.to_string()});
     let pairs = pairs(&a, &b, &first, &second)?;
     out.begin_rows(fields(ids), "differences")?;

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{Output, fields};
 use super::selection::Selection;
+use super::series::SeriesArgs;
 use super::{ls, show, snapshots};
 use crate::find::{self, Case, Found, Pattern, Report};
 
@@ -28,6 +29,8 @@ pub(super) struct FindArgs {
     /// Mode, owner, size, time and how files are cut
     #[arg(short, long)]
     long: bool,
+    #[command(flatten)]
+    series: SeriesArgs,
 }
 
 /// Searches.
@@ -47,7 +50,7 @@ pub(super) async fn run(
     let chosen = match selection {
         None => None,
         Some(selection) => {
-            let mut snapshot = selection.snapshot(&repository).await?;
+            let mut snapshot = selection.snapshot(&repository, &args.series).await?;
             if let Some(name) = &selection.source {
                 snapshot.require_source(name)?;
                 snapshot.sources.retain(|source| source.name == *name);

@@ -8,9 +8,12 @@ use super::context::Context;
 use super::failure::Failure;
 use super::output::{Fields, Output, fields};
 use super::selection::Selection;
-use super::show;
+use super::series::SeriesArgs;
+use super::{logs, show};
 use crate::entry::{Entry, Kind};
+use crate::facts::{Facts, WalFacts};
 use crate::list::{Entries, EntriesOptions, Listed};
+use crate::repo::snapshot::SourceRecord;
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
 use crate::units::Bytes;
 
@@ -26,13 +29,16 @@ pub(super) struct LsArgs {
     /// Everything below, not only what stands directly in the directory
     #[arg(short = 'R', long)]
     recursive: bool,
+    #[command(flatten)]
+    series: SeriesArgs,
 }
 
 /// Lists it.
 pub(super) async fn run(args: &LsArgs, context: &Context, out: &mut Output) -> Result<(), Failure> {
     let selection = Selection::parse(&args.what)?;
     let repository = context.open().await?;
-    let snapshot = selection.snapshot(&repository).await?;
+    let snapshot = selection.snapshot(&repository, &args.series).await?;
+    let named = selection.source.clone().filter(|_| selection.path.is_root());
     let is_named = selection.source.is_some();
     let options = EntriesOptions {
         source: selection.source,
@@ -43,7 +49,14 @@ pub(super) async fn run(args: &LsArgs, context: &Context, out: &mut Output) -> R
     let mut entries = Entries::new(&repository, &snapshot, options)?;
     // The first one is asked for before anything is written: there may be no such path.
     let mut next = entries.next().await?;
-    out.begin_rows(fields(json!({"snapshot": snapshot.id.to_string()})), "entries")?;
+    let mut head = fields(json!({"snapshot": snapshot.id.to_string()}));
+    if let Some(log) = named.as_deref().and_then(|name| snapshot.source(name)).and_then(log_of) {
+        head.insert("wal".to_owned(), logs::stored_row(&log));
+        if args.long && !out.is_json() {
+            out.write(format!("{}\n", logs::stored_line(&log)).as_bytes())?;
+        }
+    }
+    out.begin_rows(head, "entries")?;
     while let Some(listed) = next {
         out.row(|| line(&listed, is_named, args.long), || row(&listed))?;
         next = entries.next().await?;
@@ -60,7 +73,19 @@ fn line(listed: &Listed<'_>, is_named: bool, is_long: bool) -> String {
         show::joined(&source.name, entry.path.as_bytes())
     };
     let slash = if entry.is_directory() && !is_long { "/" } else { "" };
-    if is_long { long_line(stored, &place) } else { format!("{place}{slash}") }
+    let line = if is_long { long_line(stored, &place) } else { format!("{place}{slash}") };
+    match log_of(source).filter(|_| entry.path.is_root()) {
+        Some(log) => format!("{line}  ({})", logs::stored_line(&log)),
+        None => line,
+    }
+}
+
+/// The facts of a source that is a log.
+fn log_of(source: &SourceRecord) -> Option<WalFacts> {
+    match source.facts() {
+        Some(Facts::Wal(log)) => Some(log),
+        _ => None,
+    }
 }
 
 /// A line in the manner of `ls -l`, with how the file is cut in front of its path.
@@ -99,6 +124,9 @@ pub(super) fn long_line(stored: &StoredEntry, place: &str) -> String {
 fn row(listed: &Listed<'_>) -> Fields {
     let mut row = fields(json!({"source": listed.source.name}));
     row.extend(entry_row(&listed.stored));
+    if let Some(log) = log_of(listed.source).filter(|_| listed.stored.entry.path.is_root()) {
+        row.insert("wal".to_owned(), logs::stored_row(&log));
+    }
     row
 }
 

@@ -13,15 +13,14 @@ use super::failure::{Exit, Failure};
 use super::output::{Fields, Output, fields};
 use super::progress::Sample;
 use super::selection::Selection;
-use super::show;
+use super::series::SeriesArgs;
+use super::{logs, show, snapshots};
 use crate::destination::directory::{DirectoryDestination, Options as DirectoryOptions};
 use crate::destination::{Overwrite, Shortfall};
 use crate::list::{Entries, EntriesOptions};
 use crate::repo::Repository;
 use crate::repo::snapshot::Snapshot;
-use crate::restore::{
-    self, Damage, Filter, Loss, Options, Progress, Report, RestoredWal, Sieve, WalOptions,
-};
+use crate::restore::{self, Damage, Filter, Loss, Options, Progress, Report, Sieve, WalOptions};
 use crate::store::Store as _;
 use crate::units::Bytes;
 
@@ -51,6 +50,8 @@ pub(super) struct RestoreArgs {
     #[arg(long)]
     map_names: bool,
     #[command(flatten)]
+    series: SeriesArgs,
+    #[command(flatten)]
     wal: WalArgs,
     /// Only say what would be written
     #[arg(long)]
@@ -58,14 +59,17 @@ pub(super) struct RestoreArgs {
 }
 
 /// What holds for WAL sources only.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct WalArgs {
-    /// Of a WAL, restore segments up to this number
-    #[arg(long, value_name = "NUMBER")]
-    until_segment: Option<u64>,
+    /// Of a WAL, restore segments up to this one: its name, or its number as names have it
+    #[arg(long, value_name = "SEGMENT")]
+    until_segment: Option<String>,
     /// Of a WAL, go on with segments of later snapshots, as far as they follow without a gap
     #[arg(long)]
     with_later_segments: bool,
+    /// The WAL is not replayed into the directories of its snapshot, so that it may end before them
+    #[arg(long)]
+    log_alone: bool,
     /// Of a WAL, do not leave the marker by which the next backup sees that a new timeline began
     #[arg(long)]
     keep_timeline: bool,
@@ -94,13 +98,7 @@ pub(super) async fn run(
     let prices = context.prices(None)?;
     let place = store.place();
     let repository = context.open_store(Arc::clone(&store)).await?;
-    let snapshot = selection.snapshot(&repository).await?;
-    if args.dry_run {
-        let (text, mut answer) = dry_run(args, &repository, &snapshot, selection, &filter).await?;
-        let bill = Bill::new(store.usage(), prices.as_ref());
-        bill.add_to(&mut answer);
-        return out.answer(&(text + &bill.line()), answer, unmatched(&filter.unmatched()));
-    }
+    let snapshot = selection.snapshot(&repository, &args.series).await?;
     let overwrite = match args.overwrite {
         None => Overwrite::Refuse,
         Some(When::IfChanged) => Overwrite::IfChanged,
@@ -121,11 +119,19 @@ pub(super) async fn run(
         filter,
         delete: args.delete,
         wal: WalOptions {
-            until_segment: args.wal.until_segment,
+            until_segment: args.wal.until_segment.clone(),
             with_later_segments: args.wal.with_later_segments,
+            log_alone: args.wal.log_alone,
             keep_timeline: args.wal.keep_timeline,
         },
     };
+    if args.dry_run {
+        let (text, mut answer, lacks) =
+            dry_run(args, &repository, &snapshot, destination, &options).await?;
+        let bill = Bill::new(store.usage(), prices.as_ref());
+        bill.add_to(&mut answer);
+        return out.answer(&(text + &bill.line()), answer, lacks);
+    }
     let progress = Arc::new(Progress::default());
     let into: Arc<DirectoryDestination> = Arc::clone(&destination);
     let work = restore::run(&repository, &snapshot, into, &options, Arc::clone(&progress));
@@ -186,13 +192,8 @@ fn lacking(report: &Report) -> Option<Failure> {
         );
         return Some(Failure::new(Exit::Integrity, message));
     }
-    if let Some((log, (gap, _))) = report.wal.iter().find_map(|log| Some((log, log.gaps.first()?)))
-    {
-        let source = show::text(&log.source);
-        return Some(Failure::partial(format!(
-            "WAL {source} lacks segment {gap}: a replay ends before it; an older or newer snapshot \
-             may have it"
-        )));
+    if let Some(failure) = report.wal.iter().find_map(logs::lacking) {
+        return Some(failure);
     }
     if let Some(failure) = unmatched(&report.unmatched) {
         return Some(failure);
@@ -217,10 +218,10 @@ fn text(
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "restored {} ({}) of snapshot {} into {}{resumed}",
+        "restored {} ({}) of {} into {}{resumed}",
         show::count(report.entries, "entry"),
         show::count(report.files, "file"),
-        snapshot.short_id(),
+        snapshots::whose(snapshot),
         show::path(args.to.as_os_str().as_encoded_bytes())
     );
     let _ = writeln!(
@@ -232,7 +233,7 @@ fn text(
         report.removed
     );
     for log in &report.wal {
-        let _ = writeln!(text, "{}", wal_line(log));
+        let _ = writeln!(text, "{}", logs::restored_line(log));
     }
     text.push_str(&show::first_lines(report.damage.iter().map(damage_line)));
     let incomplete = report.incomplete.iter();
@@ -268,35 +269,12 @@ fn damage_line(damage: &Damage) -> String {
     }
 }
 
-fn wal_line(log: &RestoredWal) -> String {
-    let source = show::text(&log.source);
-    match (log.first, log.last) {
-        (Some(first), Some(last)) => {
-            let later = match log.later {
-                0 => String::new(),
-                count => format!(", {count} of them from later snapshots"),
-            };
-            format!("WAL {source}: segments {first} to {last}{later}")
-        }
-        _ => format!("WAL {source}: no closed segment"),
-    }
-}
-
 fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64) -> Fields {
     let row = |path: &[u8], more: Value| {
         let mut row = Fields::new();
         show::json_path(&mut row, "path", path);
         row.extend(fields(more));
         Value::Object(row)
-    };
-    let wal = |log: &RestoredWal| {
-        json!({
-            "source": log.source,
-            "first_segment": log.first,
-            "last_segment": log.last,
-            "later_segments": log.later,
-            "gaps": log.gaps,
-        })
     };
     let damage = |damage: &Damage| {
         let mut more = Fields::new();
@@ -313,6 +291,9 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64) -> Fields {
     let short = short.map(|s| row(s.path.as_bytes(), json!({"what": s.what, "detail": s.detail})));
     fields(json!({
         "snapshot": snapshot.id.to_string(),
+        "host": snapshot.host,
+        "job": snapshots::policy(snapshot),
+        "finished": show::json_time(snapshot.finished),
         "entries": report.entries,
         "files": report.files,
         "written_bytes": report.written_bytes,
@@ -322,7 +303,7 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64) -> Fields {
         "damage": damage.collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
         "unmatched": report.unmatched,
-        "wal": report.wal.iter().map(wal).collect::<Vec<_>>(),
+        "wal": report.wal.iter().map(logs::restored_row).collect::<Vec<_>>(),
         "shortfall_count": shortfalls,
         "shortfalls": short.collect::<Vec<_>>(),
     }))
@@ -333,49 +314,61 @@ async fn dry_run(
     args: &RestoreArgs,
     repository: &Repository,
     snapshot: &Snapshot,
-    selection: Selection,
-    filter: &Filter,
-) -> Result<(String, Fields), Failure> {
-    let wanted =
-        restore::Selection { source: selection.source.clone(), path: selection.path.clone() };
-    restore::check_filter(filter, &restore::selected(snapshot, &wanted)?)?;
-    let options = EntriesOptions {
-        source: selection.source,
-        path: selection.path,
+    destination: Arc<DirectoryDestination>,
+    options: &Options,
+) -> Result<(String, Fields, Option<Failure>), Failure> {
+    let logs = restore::preview_logs(repository, snapshot, destination, options).await?;
+    let wanted = EntriesOptions {
+        source: options.selection.source.clone(),
+        path: options.selection.path.clone(),
         recursive: true,
         with_top: true,
     };
-    let mut listing = Entries::new(repository, snapshot, options)?;
+    let mut listing = Entries::new(repository, snapshot, wanted)?;
     let (mut entries, mut files, mut size_bytes) = (0, 0, 0);
-    let mut sieve = Sieve::new(filter);
+    let mut sieve = Sieve::new(&options.filter);
     while let Some(listed) = listing.next().await? {
         if listed.stored.entry.path.is_root() {
-            sieve = Sieve::new(filter);
+            sieve = Sieve::new(&options.filter);
         }
+        let log = logs.iter().find(|log| log.source == listed.source.name);
         for stored in sieve.pass(vec![listed.stored]) {
+            let entry = &stored.entry;
+            if log.is_some_and(|log| entry.is_file() && !log.takes(entry.path.name())) {
+                continue;
+            }
             entries += 1;
-            files += u64::from(stored.entry.is_file());
-            size_bytes += stored.entry.size_bytes;
+            files += u64::from(entry.is_file());
+            size_bytes += entry.size_bytes;
         }
     }
     if entries == 0 {
         return Err(restore::nothing_selected(snapshot).into());
     }
-    let text = format!(
-        "would restore {} ({}, {}) of snapshot {} into {}; nothing was written\n",
+    let later: u64 = logs.iter().map(|log| log.later).sum();
+    (entries, files) = (entries + later, files + later);
+    size_bytes += logs.iter().map(|log| log.later_bytes).sum::<u64>();
+    let mut text = format!(
+        "would restore {} ({}, {}) of {} into {}; nothing was written\n",
         show::count(entries, "entry"),
         show::count(files, "file"),
         Bytes(size_bytes),
-        snapshot.short_id(),
+        snapshots::whose(snapshot),
         show::path(args.to.as_os_str().as_encoded_bytes())
     );
+    for log in &logs {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", logs::restored_line(log));
+    }
     let answer = fields(json!({
         "snapshot": snapshot.id.to_string(),
         "dry_run": true,
         "entries": entries,
         "files": files,
         "size_bytes": size_bytes,
-        "unmatched": filter.unmatched(),
+        "unmatched": options.filter.unmatched(),
+        "wal": logs.iter().map(logs::restored_row).collect::<Vec<_>>(),
     }));
-    Ok((text, answer))
+    let lacks = logs.iter().find_map(logs::lacking);
+    Ok((text, answer, lacks.or_else(|| unmatched(&options.filter.unmatched()))))
 }

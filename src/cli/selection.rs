@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::failure::Failure;
+use super::series::SeriesArgs;
 use crate::entry::TreePath;
 use crate::repo::catalog::Wanted;
 use crate::repo::snapshot::Snapshot;
@@ -54,8 +55,12 @@ impl Selection {
     }
 
     /// Finds the snapshot.
-    pub(super) async fn snapshot(&self, repository: &Repository) -> Result<Snapshot, Error> {
-        repository.catalog().await?.find(&self.wanted).await
+    pub(super) async fn snapshot(
+        &self,
+        repository: &Repository,
+        series: &SeriesArgs,
+    ) -> Result<Snapshot, Error> {
+        repository.catalog().await?.find_in(&self.wanted, &series.series()).await
     }
 
     /// Source and path, which must both be named: a file is wanted.

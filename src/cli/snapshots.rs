@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::output::{Fields, Output, fields};
-use super::show;
+use super::{logs, show};
 use crate::class::Class;
 use crate::facts::{DirectoryFacts, Facts};
 use crate::list::{self, SnapshotsOptions, SnapshotsReport};
@@ -40,7 +40,7 @@ pub(super) async fn run(
         source: args.source.clone(),
     };
     let report = list::snapshots(&repository, &options).await?;
-    let text = text(&report, out);
+    let text = text(&report, repository.now(), out);
     let answer = fields(json!({
         "snapshots": report.snapshots.iter().map(row).collect::<Vec<_>>(),
         "unreadable": unreadable_rows(&report.unreadable),
@@ -48,7 +48,7 @@ pub(super) async fn run(
     out.answer(&text, answer, unreadable(&report.unreadable))
 }
 
-fn text(report: &SnapshotsReport, out: &Output) -> String {
+fn text(report: &SnapshotsReport, now: i64, out: &Output) -> String {
     if report.snapshots.is_empty() {
         return "no snapshots\n".to_owned();
     }
@@ -57,6 +57,12 @@ fn text(report: &SnapshotsReport, out: &Output) -> String {
             snapshot.sources.iter().map(|source| show::text(&source.name)).collect();
         let mut notes: Vec<String> = Vec::new();
         notes.extend(snapshot.partial.then(|| "partial".to_owned()));
+        notes.extend((snapshot.finished > now).then(|| "clock-ahead".to_owned()));
+        for source in &snapshot.sources {
+            if let Some(Facts::Wal(wal)) = source.facts() {
+                notes.push(format!("{}: {};", show::text(&source.name), logs::stored_line(&wal)));
+            }
+        }
         let labels = snapshot.labels.iter().flatten();
         notes.extend(labels.map(|(key, value)| show::text(&format!("{key}={value}"))));
         vec![
@@ -76,8 +82,18 @@ fn text(report: &SnapshotsReport, out: &Output) -> String {
 }
 
 /// The job's name, where someone gave it one.
-fn policy(snapshot: &Snapshot) -> Option<&str> {
+pub(super) fn policy(snapshot: &Snapshot) -> Option<&str> {
     (!snapshot.job.contains('\0')).then_some(snapshot.job.as_str())
+}
+
+/// A snapshot for people who must be sure that it is the right one: whose it is, and of when.
+pub(super) fn whose(snapshot: &Snapshot) -> String {
+    format!(
+        "snapshot {} of {}, {}",
+        snapshot.short_id(),
+        show::text(&snapshot.series()),
+        show::time(snapshot.finished)
+    )
 }
 
 fn entries(snapshot: &Snapshot) -> u64 {
@@ -123,9 +139,7 @@ fn source_row(source: &SourceRecord) -> Value {
             row.insert("pinned".to_owned(), json!(pinned));
         }
         Some(Facts::Wal(wal)) => {
-            row.insert("first_segment".to_owned(), json!(wal.first));
-            row.insert("last_segment".to_owned(), json!(wal.last));
-            row.insert("gaps".to_owned(), json!(wal.gaps));
+            row.extend(fields(logs::stored_row(&wal)));
         }
         None => {}
     }

@@ -21,6 +21,17 @@ pub trait Destination: Send + Sync {
     /// Checks the place, makes it if it is missing, and puts the in-progress marker into it.
     fn begin(&self) -> Result<(), Error>;
 
+    /// The names in a directory as it is now, none where it does not exist. May be asked before `begin`.
+    fn names(&self, directory: &TreePath) -> Result<Vec<Vec<u8>>, Error> {
+        let _ = directory;
+        Ok(Vec::new())
+    }
+
+    /// Whether files that are there stay as they are, whatever they hold.
+    fn keeps_files(&self) -> bool {
+        false
+    }
+
     /// Makes a directory that the restore can write into; its final attributes come with
     /// `seal_directory`. The root's entry has the empty path.
     fn directory(&self, entry: &Entry) -> Result<(), Error>;

@@ -15,6 +15,8 @@ use crate::repo::open::Repository;
 use crate::repo::session::{Register, head_for_reading, read_register};
 use crate::repo::snapshot::Snapshot;
 
+/// Series that a message names.
+const CHOICES: usize = 10;
 /// Snapshots that are read side by side.
 const READ_AHEAD: usize = 16;
 
@@ -35,6 +37,24 @@ pub enum Wanted {
     LatestOf(String),
     /// The one whose id begins so.
     Id(String),
+}
+
+/// Which series a name is looked for in; what is `None` does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    /// The machine.
+    pub host: Option<String>,
+    /// The job; an ad-hoc one goes by its sources, with commas between.
+    pub job: Option<String>,
+}
+
+impl Series {
+    /// Whether a snapshot is of such a series.
+    pub fn admits(&self, snapshot: &Snapshot) -> bool {
+        let is_job = |job: &String| *job == snapshot.job || *job == snapshot.job_shown();
+        self.host.as_ref().is_none_or(|host| *host == snapshot.host)
+            && self.job.as_ref().is_none_or(is_job)
+    }
 }
 
 impl fmt::Display for Wanted {
@@ -110,12 +130,27 @@ impl Catalog {
         Ok(found)
     }
 
-    /// The snapshot that is meant.
+    /// The snapshot that is meant, of any series.
     pub async fn find(&self, wanted: &Wanted) -> Result<Snapshot, Error> {
+        self.find_in(wanted, &Series::default()).await
+    }
+
+    /// The snapshot that is meant, of these series. What is the latest of several is never guessed: their
+    /// clocks may differ, and a restore of another machine's data looks like a good one.
+    pub async fn find_in(&self, wanted: &Wanted, series: &Series) -> Result<Snapshot, Error> {
         match wanted {
-            Wanted::Latest => self.latest(None).await,
-            Wanted::LatestOf(source) => self.latest(Some(source)).await,
-            Wanted::Id(prefix) => self.by_id(prefix).await,
+            Wanted::Latest => self.latest(wanted, None, series).await,
+            Wanted::LatestOf(source) => self.latest(wanted, Some(source), series).await,
+            Wanted::Id(prefix) => {
+                let found = self.by_id(prefix).await?;
+                if series.admits(&found) {
+                    return Ok(found);
+                }
+                Err(Error::Snapshot {
+                    wanted: prefix.clone(),
+                    reason: format!("it is of {}, not of the one given", found.series()),
+                })
+            }
         }
     }
 
@@ -144,23 +179,35 @@ impl Catalog {
         fitting.pop().unwrap_or_else(|| Err(none("there is no such snapshot")))
     }
 
-    /// The highest sequence of each lane, and of those the one that finished last.
-    async fn latest(&self, source: Option<&str>) -> Result<Snapshot, Error> {
+    /// The highest sequence of the one series that fits.
+    async fn latest(
+        &self,
+        wanted: &Wanted,
+        source: Option<&str>,
+        series: &Series,
+    ) -> Result<Snapshot, Error> {
         let lanes = futures::stream::iter(self.lanes.values());
         let lanes =
             lanes.map(|lane| self.newest_of_lane(lane, source)).buffer_unordered(READ_AHEAD);
         let newest: Vec<Option<Snapshot>> = lanes.try_collect().await?;
-        newest.into_iter().flatten().max_by_key(rank).ok_or_else(|| match source {
-            None => Error::Snapshot {
-                wanted: "latest".to_owned(),
-                reason: "the repository has no snapshot yet; backstay backup makes one".to_owned(),
-            },
-            Some(source) => Error::Snapshot {
-                wanted: format!("latest:{source}"),
-                reason: "no snapshot has a source of this name; backstay snapshots lists them"
-                    .to_owned(),
-            },
-        })
+        let all = newest.into_iter().flatten();
+        let mut fitting: Vec<Snapshot> = all.filter(|found| series.admits(found)).collect();
+        if fitting.len() > 1 {
+            fitting.sort_by_key(Snapshot::series);
+            let choices = fitting.iter().take(CHOICES).map(choice).collect::<Vec<_>>().join("; ");
+            let more = if fitting.len() > CHOICES { "; …" } else { "" };
+            let choices = format!("{choices}{more}");
+            return Err(Error::Ambiguous { wanted: wanted.to_string(), choices });
+        }
+        let found = fitting.pop().ok_or_else(|| no_latest(wanted, series))?;
+        if found.finished > self.repository.now() {
+            tracing::warn!(
+                snapshot = %found.id,
+                finished = %instant(found.finished),
+                "this snapshot says that it was finished in the future: a clock was wrong"
+            );
+        }
+        Ok(found)
     }
 
     async fn newest_of_lane(
@@ -169,13 +216,15 @@ impl Catalog {
         source: Option<&str>,
     ) -> Result<Option<Snapshot>, Error> {
         let mut newest: Option<Snapshot> = None;
+        let now = self.repository.now();
         // Sessions that ran side by side have the same sequence.
         for side_by_side in lane.chunk_by(|one, other| one.sequence == other.sequence) {
             for place in side_by_side {
                 let Some(found) = self.read(place, source).await? else {
                     continue;
                 };
-                if newest.as_ref().is_none_or(|newest| rank(newest) < rank(&found)) {
+                let order = |snapshot: &Snapshot| (snapshot.finished <= now, rank(snapshot));
+                if newest.as_ref().is_none_or(|newest| order(newest) < order(&found)) {
                     newest = Some(found);
                 }
             }
@@ -202,6 +251,31 @@ impl Catalog {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A series that could be meant.
+fn choice(newest: &Snapshot) -> String {
+    let Snapshot { host, finished, .. } = newest;
+    let (id, job) = (newest.short_id(), newest.job_shown());
+    format!("--host {host} --job {job} (newest {id}, {})", instant(*finished))
+}
+
+/// Seconds are enough for people.
+fn instant(nanoseconds: i64) -> String {
+    let instant = jiff::Timestamp::from_second(nanoseconds.div_euclid(1_000_000_000));
+    instant.map_or_else(|_| "at no time".to_owned(), |instant| instant.to_string())
+}
+
+fn no_latest(wanted: &Wanted, series: &Series) -> Error {
+    let of_these = *series != Series::default();
+    let reason = match wanted {
+        _ if of_these => "no snapshot of this host and job; backstay snapshots lists all",
+        Wanted::LatestOf(_) => {
+            "no snapshot has a source of this name; backstay snapshots lists them"
+        }
+        _ => "the repository has no snapshot yet; backstay backup makes one",
+    };
+    Error::Snapshot { wanted: wanted.to_string(), reason: reason.to_owned() }
 }
 
 /// What makes one snapshot later than another.

@@ -72,6 +72,16 @@ pub enum Error {
         /// Why it is not to be had.
         reason: String,
     },
+    /// A name that several series could mean.
+    #[error(
+        "{wanted} could be of several series; say which with --host or --job, or give an id: {choices}"
+    )]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// The newest snapshot of each.
+        choices: String,
+    },
     /// A collector gave this session up; what it stored will be used by the next attempt.
     #[error("session {session} was aborted: {reason}; run the backup again")]
     Aborted {
@@ -100,7 +110,7 @@ impl Error {
             Self::AlreadyInitialised { .. } => Class::Refused,
             Self::Foreign { .. } | Self::Denied(_) | Self::AgentKey => Class::Denied,
             Self::Newer { .. } => Class::Newer,
-            Self::Key(_) => Class::Config,
+            Self::Key(_) | Self::Ambiguous { .. } => Class::Config,
             Self::Aborted { .. } => Class::Transient,
             Self::Bug(_) => Class::Bug,
         }

@@ -339,30 +339,45 @@ impl Repository {
         &self,
         snapshot: &Snapshot,
     ) -> Result<(Vec<Snapshot>, Vec<Error>), Error> {
-        let (head, _) = head_for_reading(self).await?;
-        let lane = self.secrets().oldest().lane(&snapshot.job, &snapshot.host);
-        let prefix = layout::snapshots_of(lane);
-        let mut listing = self.store().list(&prefix);
+        let mut places = self.series_places(snapshot).await?;
+        let own = places.iter().position(|place| place.session == snapshot.id);
+        places.truncate(own.unwrap_or(places.len()));
         let (mut later, mut unreadable) = (Vec::new(), Vec::new());
-        while let Some(object) = listing.try_next().await? {
-            let Some(place) = Place::parse(&object.key) else {
-                continue;
-            };
-            if place.session == snapshot.id {
-                break;
-            }
-            if !head.is_valid(place.session, place.checkpoint) {
-                continue;
-            }
-            match read_register(self, &place).await {
+        // The listing has the newest first.
+        for place in places.iter().rev() {
+            match read_register(self, place).await {
                 Ok(Register::Snapshot(found)) => later.push(*found),
                 Ok(Register::Aborted(_)) => {}
                 Err(error) if error.is_unreadable() => unreadable.push(error),
                 Err(error) => return Err(error),
             }
         }
-        // The listing has the newest first.
-        later.reverse();
         Ok((later, unreadable))
+    }
+
+    /// Snapshots of the same series that came before `snapshot`, are valid and can be read, newest first.
+    /// Costs as much as [`Repository::later_snapshots`].
+    pub async fn earlier_snapshots(&self, snapshot: &Snapshot) -> Result<Vec<Snapshot>, Error> {
+        let places = self.series_places(snapshot).await?.into_iter();
+        let mut earlier = Vec::new();
+        for place in places.skip_while(|place| place.session != snapshot.id).skip(1) {
+            match read_register(self, &place).await {
+                Ok(Register::Snapshot(found)) => earlier.push(*found),
+                Ok(Register::Aborted(_)) => {}
+                Err(error) if error.is_unreadable() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(earlier)
+    }
+
+    /// The places of all valid snapshots of a series, newest first.
+    async fn series_places(&self, snapshot: &Snapshot) -> Result<Vec<Place>, Error> {
+        let (head, _) = head_for_reading(self).await?;
+        let lane = self.secrets().oldest().lane(&snapshot.job, &snapshot.host);
+        let prefix = layout::snapshots_of(lane);
+        let places: Vec<Place> = places(self.store().list(&prefix)).try_collect().await?;
+        let valid = places.into_iter();
+        Ok(valid.filter(|place| head.is_valid(place.session, place.checkpoint)).collect())
     }
 }

@@ -168,6 +168,16 @@ impl Snapshot {
         self.id.to_string().chars().take(8).collect()
     }
 
+    /// The job as people name it: that of an ad-hoc backup by its sources.
+    pub fn job_shown(&self) -> String {
+        self.job.trim_start_matches('\0').replace('\0', ",")
+    }
+
+    /// The series, for people.
+    pub fn series(&self) -> String {
+        format!("job {} on host {}", self.job_shown(), self.host)
+    }
+
     /// The source called `name`, or an error that says which there are.
     pub fn require_source(&self, name: &str) -> Result<&SourceRecord, Error> {
         self.source(name).ok_or_else(|| {

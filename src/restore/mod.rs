@@ -24,11 +24,12 @@ use tokio::sync::mpsc;
 use crate::class::Class;
 use crate::destination::{self, Destination, Shortfall};
 use crate::entry::TreePath;
+use crate::facts::Facts;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::{self, Repository};
 
 pub use filter::{Filter, Sieve};
-pub use wal::{RestoredWal, WalOptions};
+pub use wal::{RestoredWal, WalOptions, timeline_id};
 
 /// What to restore of a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -180,6 +181,44 @@ pub enum Error {
         /// What there is.
         reason: String,
     },
+    /// What was given for a segment is none.
+    #[error(
+        "{text} is no segment of this log, whose segments are named {naming}: give a segment's name, or its \
+         number as names have it"
+    )]
+    Segment {
+        /// What was given.
+        text: String,
+        /// How segments are named.
+        naming: String,
+    },
+    /// A segment before what the directories hold already.
+    #[error(
+        "the directories of snapshot {snapshot} may hold writes of segments up to {ceiling}, which a replay \
+         until segment {until} cannot take back: {remedy} (--log-alone if the log is not replayed into them)"
+    )]
+    TooEarly {
+        /// The segment that was asked for.
+        until: String,
+        /// The snapshot.
+        snapshot: String,
+        /// The newest segment when the directories had been copied.
+        ceiling: String,
+        /// What to do instead.
+        remedy: String,
+    },
+    /// The destination holds segments that an engine would replay too.
+    #[error(
+        "the destination holds {segment}, which is no part of what is restored of log {source_name}, and an \
+         engine would replay it: add --delete (with --overwrite if-changed or always) to remove such \
+         segments, or restore into an empty directory"
+    )]
+    Beyond {
+        /// Where it is in the destination.
+        segment: String,
+        /// The log.
+        source_name: String,
+    },
 }
 
 impl Error {
@@ -190,6 +229,8 @@ impl Error {
             Self::Destination(error) => error.class(),
             Self::PartOfLog { .. } => Class::Config,
             Self::NotThere { .. } => Class::Missing,
+            Self::Segment { .. } => Class::Config,
+            Self::TooEarly { .. } | Self::Beyond { .. } => Class::Refused,
         }
     }
 }
@@ -219,8 +260,8 @@ pub fn selected<'a>(
 
 /// Makes sure that a filter takes no log apart.
 pub fn check_filter(filter: &Filter, sources: &[(&SourceRecord, TreePath)]) -> Result<(), Error> {
-    let log = sources.iter().find(|(source, _)| wal::wal_facts(source).is_some());
-    match log {
+    let is_log = |source: &SourceRecord| matches!(source.facts(), Some(Facts::Wal(_)));
+    match sources.iter().find(|(source, _)| is_log(source)) {
         Some((log, _)) if !filter.is_everything() => {
             Err(Error::PartOfLog { source_name: log.name.clone() })
         }
@@ -241,21 +282,13 @@ pub async fn run(
     }
     let mut sources = selected(snapshot, &options.selection)?;
     check_filter(&options.filter, &sources)?;
-    wal::check(snapshot, &sources, &options.wal)?;
+    let plans = wal::prepare(repository, snapshot, &sources, options).await?;
+    wal::check_beyond(repository, &destination, &sources, &plans, options.delete).await?;
     // Segments are placed after the directory that they are replayed into.
-    sources.sort_by_key(|(source, _)| wal::wal_facts(source).is_some());
-    let (later, unreadable) = if options.wal.with_later_segments {
-        repository.later_snapshots(snapshot).await?
-    } else {
-        (Vec::new(), Vec::new())
-    };
+    sources.sort_by_key(|(source, _)| plans.contains_key(&source.name));
     blocking(repository, &destination, |destination| destination.begin()).await?;
     let (damage, mut damaged) = mpsc::unbounded_channel();
     let mut report = Report::default();
-    for error in &unreadable {
-        let (path, detail) = (TreePath::root(), format!("a later snapshot: {error}"));
-        report.damage.push(Damage { path, loss: Loss::LaterSegments, detail });
-    }
     let filter = &options.filter;
     for (source, prefix) in sources {
         let mut pass = pass::Pass {
@@ -265,19 +298,18 @@ pub async fn run(
             path: &options.selection.path,
             filter,
             destination: &destination,
-            // What shall stay is not known where a later snapshot cannot be read.
-            delete: options.delete && unreadable.is_empty(),
+            delete: options.delete,
             report: &mut report,
-            wal: &options.wal,
+            log: plans.get(&source.name),
+            keep_timeline: options.wal.keep_timeline,
             links: Vec::new(),
             first_names: std::collections::HashMap::new(),
             parents: parents::Parents::default(),
             stand_ins: Vec::new(),
-            numbers: BTreeSet::new(),
             root_entry: None,
             extra_names: options.delete.then(Names::new),
         };
-        pass.contents(snapshot, &later, Arc::clone(&progress), damage.clone()).await?;
+        pass.contents(snapshot, Arc::clone(&progress), damage.clone()).await?;
         while let Ok(damage) = damaged.try_recv() {
             pass.report.damage.push(damage);
         }
@@ -307,6 +339,20 @@ pub fn nothing_selected(snapshot: &Snapshot) -> Error {
                  backstay ls --recursive show them"
             .to_owned(),
     }
+}
+
+/// What a restore would take of each log, and what it would refuse; touches nothing.
+pub async fn preview_logs(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    destination: Arc<dyn Destination>,
+    options: &Options,
+) -> Result<Vec<RestoredWal>, Error> {
+    let sources = selected(snapshot, &options.selection)?;
+    check_filter(&options.filter, &sources)?;
+    let plans = wal::prepare(repository, snapshot, &sources, options).await?;
+    wal::check_beyond(repository, &destination, &sources, &plans, options.delete).await?;
+    Ok(plans.into_values().map(|plan| plan.restored).collect())
 }
 
 /// Calls the destination on the CPU pool.

@@ -1,13 +1,12 @@
 //! The two passes over a source's tree.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use crate::destination::Destination;
 use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
-use crate::facts::WalFacts;
 use crate::repo::content::ContentItems;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
@@ -20,7 +19,7 @@ use crate::restore::filter::Filter;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
 use crate::restore::parents::Parents;
 use crate::restore::subtree::{Lost, Step, Subtree};
-use crate::restore::wal::{RestoredWal, WalOptions, gaps, is_wanted, wal_facts};
+use crate::restore::wal::LogPlan;
 use crate::restore::{Damage, Error, Loss, Names, Progress, Report, blocking};
 use crate::units::to_u64;
 
@@ -40,7 +39,10 @@ pub(super) struct Pass<'a> {
     pub(super) filter: &'a Filter,
     pub(super) destination: &'a Arc<dyn Destination>,
     pub(super) delete: bool,
-    pub(super) wal: &'a WalOptions,
+    /// What is taken of a log; `None` for other sources, and for a part of a log.
+    pub(super) log: Option<&'a LogPlan>,
+    /// Whether the marker of a new timeline is left out.
+    pub(super) keep_timeline: bool,
     pub(super) report: &'a mut Report,
     /// Further names of files, to be made last.
     pub(super) links: Vec<(Entry, TreePath)>,
@@ -50,8 +52,6 @@ pub(super) struct Pass<'a> {
     pub(super) parents: Parents,
     /// Directories to be made in place of lost ones.
     pub(super) stand_ins: Vec<Entry>,
-    /// Segments of a WAL source, by their numbers.
-    pub(super) numbers: BTreeSet<u64>,
     /// The root of what is restored.
     pub(super) root_entry: Option<Entry>,
     /// Names in the root that the snapshot does not have and that stay when others are deleted.
@@ -76,14 +76,12 @@ impl Pass<'_> {
     pub(super) async fn contents(
         &mut self,
         snapshot: &Snapshot,
-        later: &[Snapshot],
         progress: Arc<Progress>,
         damage: mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
         let destination = Arc::clone(self.destination);
         let mut fetcher = Fetcher::new(self.repository, destination, progress, damage.clone());
         let mut subtree = self.subtree().await?;
-        let facts = wal_facts(self.source);
         let mut found = false;
         let mut waiting = Vec::new();
         while let Some(step) = subtree.next().await? {
@@ -101,11 +99,10 @@ impl Pass<'_> {
             }
             waiting.extend(entries);
             if waiting.len() >= ENTRIES_TOGETHER {
-                self.entries(&mut fetcher, std::mem::take(&mut waiting), facts.as_ref(), &damage)
-                    .await?;
+                self.entries(&mut fetcher, std::mem::take(&mut waiting), &damage).await?;
             }
         }
-        self.entries(&mut fetcher, waiting, facts.as_ref(), &damage).await?;
+        self.entries(&mut fetcher, waiting, &damage).await?;
         // Of several sources one may have all that is selected.
         if !found && self.filter.is_everything() {
             return Err(Error::NotThere {
@@ -114,21 +111,14 @@ impl Pass<'_> {
                 reason: format!("backstay ls shows what source {} has", self.source.name),
             });
         }
-        let count = match &facts {
-            Some(facts) => self.later(&mut fetcher, &damage, facts, later).await?,
-            None => 0,
-        };
+        if let Some(log) = self.log {
+            self.later(&mut fetcher, &damage, log).await?;
+        }
         self.report.fetched_bytes += fetcher.finish().await?;
-        if let Some(facts) = facts {
-            self.report.wal.push(RestoredWal {
-                source: self.source.name.clone(),
-                first: self.numbers.first().copied(),
-                last: self.numbers.last().copied(),
-                later: count,
-                gaps: gaps(&self.numbers),
-            });
-            if !self.wal.keep_timeline && self.path.is_root() {
-                self.begin_timeline(&facts).await?;
+        if let Some(log) = self.log {
+            self.report.wal.push(log.restored.clone());
+            if !self.keep_timeline {
+                self.begin_timeline(&log.restored).await?;
             }
         }
         Ok(())
@@ -139,7 +129,6 @@ impl Pass<'_> {
         &mut self,
         fetcher: &mut Fetcher,
         entries: Vec<StoredEntry>,
-        facts: Option<&WalFacts>,
         damage: &mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
         let directories = std::mem::take(&mut self.stand_ins);
@@ -154,15 +143,18 @@ impl Pass<'_> {
         };
         blocking(self.repository, self.destination, make).await?;
         for stored in entries {
-            if let Some(facts) = facts
-                && !is_wanted(facts, self.wal, &stored.entry, &mut self.numbers)
-            {
+            if !self.wants(&stored.entry) {
                 continue;
             }
             self.report.entries += 1;
             self.entry(fetcher, stored, damage).await?;
         }
         Ok(())
+    }
+
+    /// Whether an entry is taken: of a log, not every segment is.
+    fn wants(&self, entry: &Entry) -> bool {
+        self.log.is_none_or(|log| !entry.is_file() || log.restored.takes(entry.path.name()))
     }
 
     async fn subtree(&self) -> Result<Subtree, repo::Error> {
@@ -436,6 +428,9 @@ impl Pass<'_> {
                 }
             };
             for stored in entries {
+                if !self.wants(&stored.entry) {
+                    continue;
+                }
                 let is_directory = stored.entry.is_directory();
                 let place = self.place(&stored.entry.path, is_directory);
                 while let Some(done) = open.pop_if(|(last, _)| !place.starts_with(&last.path)) {

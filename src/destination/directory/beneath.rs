@@ -65,11 +65,30 @@ pub(super) struct Root {
 }
 
 impl Root {
+    /// Opens the root if it is there.
+    pub(super) fn open_if_there(path: &Path) -> Result<Option<Self>, Error> {
+        match Self::open_made(path) {
+            Ok(root) => Ok(Some(root)),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens the root and makes it if it is missing. Links in the path *to* it are the caller's
     /// own and are followed.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(path).map_err(|source| Error::Io {
+            action: "make directory",
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::open_made(path)
+    }
+
+    fn open_made(path: &Path) -> Result<Self, Error> {
         let io_error = |action, source| Error::Io { action, path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(|source| io_error("make directory", source))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = sys::open(path, flags, Mode::empty())
             .map_err(|errno| io_error("open directory", errno.into()))?;

@@ -143,6 +143,14 @@ impl Destination for DirectoryDestination {
         Ok(())
     }
 
+    fn names(&self, directory: &TreePath) -> Result<Vec<Vec<u8>>, Error> {
+        remove::names_in(&self.shared.options.path, directory)
+    }
+
+    fn keeps_files(&self) -> bool {
+        self.shared.options.overwrite == Overwrite::Never
+    }
+
     fn directory(&self, entry: &Entry) -> Result<(), Error> {
         let begun = self.shared.begun()?;
         if entry.path.is_root() {

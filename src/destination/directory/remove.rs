@@ -2,6 +2,7 @@
 //! without leaving the file system.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rustix::fs::{self as sys, AtFlags};
 use rustix::io::Errno;
@@ -213,4 +214,18 @@ fn list(root: &Root, directory: &Directory, path: &TreePath) -> Result<Vec<Vec<u
         }
     }
     Ok(names)
+}
+
+/// The names in a directory below `root`, without a restore having begun; none where it is missing.
+pub(super) fn names_in(root: &Path, path: &TreePath) -> Result<Vec<Vec<u8>>, Error> {
+    let Some(root) = Root::open_if_there(root)? else {
+        return Ok(Vec::new());
+    };
+    match root.directory(path) {
+        Ok(directory) => list(&root, &directory, path),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
 }

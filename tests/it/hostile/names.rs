@@ -18,7 +18,7 @@ async fn the_last_number_of_a_lane_stops_writers() {
     let (repository, _) = made.unwrap();
     assert!(Session::begin(&repository, "job", "host").await.is_ok());
     let place = Place {
-        lane: repository.secrets().oldest().lane("job"),
+        lane: repository.secrets().oldest().lane("job", "host"),
         sequence: u64::MAX,
         checkpoint: 0,
         session: SessionId([1; 12]),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backstay::entry::{Cutter, Entry, Extent, TreePath, Xattr};
-use backstay::source::{Batch, Content, Cut, Error, Files, Previous, Problem, Reach, Source};
+use backstay::source::{
+    Batch, Compared, Content, Cut, Error, Files, Previous, Problem, Reach, Source,
+};
 use backstay::world::World;
 
 /// Where a backup of the source stands.
@@ -97,9 +99,9 @@ impl Cut for WatchedCut {
         Arc::new(WatchedFiles { inner: self.inner.files(), ear: Arc::clone(&self.ear) })
     }
 
-    async fn finish(self: Box<Self>) -> Result<Reach, Error> {
+    async fn finish(self: Box<Self>, compared: Compared) -> Result<Reach, Error> {
         (self.ear)(&Moment::Finishing).unwrap();
-        self.inner.finish().await
+        self.inner.finish(compared).await
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use backstay::facts::{Facts, SegmentNaming, Timeline, WalFacts};
+use backstay::facts::{DirectoryFacts, Facts, Timeline, WalFacts};
+use backstay::naming::{Numbering, SegmentNaming};
+use backstay::repo::facts_record::FactsRecord;
 use backstay::repo::id::{ChunkId, SessionId};
 use backstay::repo::pack::{FinishedPack, PackBuilder, PackKind, TRAILER_BYTES};
 use backstay::repo::record;
 use backstay::repo::seal::{Sealed, seal_object};
 use backstay::repo::snapshot::{
-    AbortRecord, Checkpoint, FactsRecord, PackRecord, ProblemRecord, SessionRecord, Snapshot,
-    SourceRecord,
+    AbortRecord, Checkpoint, PackRecord, ProblemRecord, SessionRecord, Snapshot, SourceRecord,
 };
 use backstay::repo::wire::{put_length, put_var};
 use backstay::world::SeededRandom;
@@ -126,10 +127,24 @@ pub fn snapshot() -> Vec<Vec<u8>> {
         first: Some(42),
         last: Some(u64::MAX),
         floor: Some(40),
+        ceiling: Some(44),
+        earlier: vec![Timeline([3; 16])],
+        reached: Some(u64::MAX),
+        directory: Some(9),
+        marker: Some(Timeline([1; 16])),
         gaps: vec![(50, 51), (60, 70)],
-        naming: SegmentNaming { prefix: "wal-".into(), suffix: ".log".into(), radix: 16 },
+        naming: SegmentNaming {
+            prefix: "wal-".into(),
+            suffix: ".log".into(),
+            numbering: Numbering::Hexadecimal,
+        },
     });
-    let directory = Facts::Directory { pinned: true };
+    let directory = Facts::Directory(DirectoryFacts {
+        pinned: true,
+        exclude: vec!["*.tmp".into()],
+        exclude_caches: true,
+        volumes: vec![(0, 1), (7, 2)],
+    });
     let pack = PackRecord { id: PACK, length_bytes: 33_000_000, hash: [8; 32] };
     let full = Snapshot {
         id: SESSION,
