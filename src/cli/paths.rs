@@ -13,8 +13,12 @@ use crate::source::{
     CutterChoice, DirectoryOptions, DirectorySource, Source, StreamOptions, StreamSource,
 };
 
+/// What standard input is called where nothing else is said.
+const STDIN_NAME: &str = "stdin";
+
 /// Paths, and how they are read.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct PathArgs {
     /// What to back up; called NAME, else by the last part of PATH; - is standard input
     #[arg(required = true, value_name = "[NAME=]PATH")]
@@ -22,11 +26,15 @@ pub(super) struct PathArgs {
     #[command(flatten)]
     lists: ListArgs,
     /// The name of the file that standard input becomes
-    #[arg(long, value_name = "NAME", default_value = "stdin")]
-    stdin_name: String,
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The name of the file that standard input becomes [default: stdin]"
+    )]
+    stdin_name: Option<String>,
     /// Fail, and make no snapshot, if fewer bytes come from standard input
-    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = sources::size)]
-    stdin_least_bytes: u64,
+    #[arg(long, value_name = "BYTES", value_parser = sources::size)]
+    stdin_least_bytes: Option<u64>,
     /// Leave out what this pattern matches, in the manner of gitignore; may be given several times
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
@@ -103,9 +111,9 @@ impl PathArgs {
         let count = self.paths.iter().filter(|text| is_stdin(text)).count();
         let refused = |reason: &str| Err(Failure::usage(reason));
         match count {
-            0 if self.stdin_least_bytes > 0 => {
-                refused("--stdin-least-bytes is about standard input: name it with the path -")
-            }
+            0 if self.stdin_name.is_some() || self.stdin_least_bytes.is_some() => refused(
+                "--stdin-name and --stdin-least-bytes are about standard input: name it with the path -",
+            ),
             0 => Ok(()),
             _ if count > 1 => refused("standard input can be read once: give - once"),
             _ if self.lists.takes_stdin() => {
@@ -126,17 +134,17 @@ impl PathArgs {
     }
 
     fn stream(&self, text: &OsString) -> Result<Box<dyn Source>, Failure> {
+        let file_name = self.stdin_name.as_deref().unwrap_or(STDIN_NAME);
         let name = if text == "-" {
-            let name = OsString::from(&self.stdin_name);
+            let name = OsString::from(file_name);
             sources::name_and_path(&name).map_or_else(|_| String::new(), |(name, _)| name)
         } else {
             sources::name_and_path(text)?.0
         };
-        if name.is_empty() || self.stdin_name.contains('/') {
+        if name.is_empty() || file_name.contains('/') {
             return Err(Failure::usage(format!(
-                "--stdin-name {:?}: this must be the name of a file, without a slash, and without a dot \
-                 in front unless the source is named, as in NAME=-",
-                self.stdin_name
+                "--stdin-name {file_name:?}: this must be the name of a file, without a slash, and without \
+                 a dot in front unless the source is named, as in NAME=-"
             )));
         }
         let input = io::stdin().as_fd().try_clone_to_owned();
@@ -144,10 +152,10 @@ impl PathArgs {
             .map_err(|error| Failure::usage(format!("standard input cannot be used: {error}")))?;
         let options = StreamOptions {
             name,
-            file_name: self.stdin_name.clone(),
+            file_name: file_name.to_owned(),
             location: "standard input".to_owned(),
             cutter: self.cutter,
-            least_bytes: self.stdin_least_bytes,
+            least_bytes: self.stdin_least_bytes.unwrap_or(0),
             allow_empty: self.allow_empty,
         };
         Ok(Box::new(StreamSource::new(options, input)?))

@@ -18,9 +18,10 @@ use super::{logs, show, snapshots};
 use crate::destination::directory::{DirectoryDestination, Options as DirectoryOptions};
 use crate::destination::{Overwrite, Shortfall};
 use crate::list::{Entries, EntriesOptions};
+use crate::patterns::Filter;
 use crate::repo::Repository;
 use crate::repo::snapshot::Snapshot;
-use crate::restore::{self, Damage, Filter, Loss, Options, Progress, Report, Sieve, WalOptions};
+use crate::restore::{self, Damage, Loss, Options, Progress, Report, Sieve, WalOptions};
 use crate::store::Store as _;
 use crate::units::Bytes;
 
@@ -94,6 +95,12 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let selection = Selection::parse(&args.what)?;
     let filter = Filter::new(&args.include, &args.exclude).map_err(Failure::usage)?;
+    if args.delete && !filter.is_everything() {
+        return Err(Failure::usage(
+            "--delete cannot be combined with --include or --exclude: restore a part by its path, as in \
+             SNAPSHOT:SOURCE/PATH",
+        ));
+    }
     let store = context.store()?;
     let prices = context.prices(None)?;
     let place = store.place();

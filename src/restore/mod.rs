@@ -8,10 +8,10 @@
 mod existing;
 mod fetch;
 mod file;
-mod filter;
 mod layout;
 mod parents;
 mod pass;
+mod sieve;
 mod subtree;
 mod wal;
 
@@ -25,10 +25,11 @@ use crate::class::Class;
 use crate::destination::{self, Destination, Shortfall};
 use crate::entry::TreePath;
 use crate::facts::Facts;
+use crate::patterns::Filter;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::{self, Repository};
 
-pub use filter::{Filter, Sieve};
+pub use sieve::Sieve;
 pub use wal::{RestoredWal, WalOptions, timeline_id};
 
 /// What to restore of a snapshot.
@@ -227,9 +228,8 @@ impl Error {
         match self {
             Self::Repository(error) => error.class(),
             Self::Destination(error) => error.class(),
-            Self::PartOfLog { .. } => Class::Config,
             Self::NotThere { .. } => Class::Missing,
-            Self::Segment { .. } => Class::Config,
+            Self::PartOfLog { .. } | Self::Segment { .. } => Class::Config,
             Self::TooEarly { .. } | Self::Beyond { .. } => Class::Refused,
         }
     }

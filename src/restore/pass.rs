@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::destination::Destination;
 use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
+use crate::patterns::Filter;
 use crate::repo::content::ContentItems;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
@@ -15,7 +16,6 @@ use crate::repo::{self, Repository};
 use crate::restore::existing::{clear, missing};
 use crate::restore::fetch::{Fetcher, finish_pieces};
 use crate::restore::file::RestoredFile;
-use crate::restore::filter::Filter;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
 use crate::restore::parents::Parents;
 use crate::restore::subtree::{Lost, Step, Subtree};

@@ -2,11 +2,12 @@
 //! costs its own entries, an inner node those below it, and the rest is restored all the same.
 
 use crate::entry::TreePath;
+use crate::patterns::Filter;
 use crate::repo::cursor::LeafCursor;
 use crate::repo::reference::ChunkRef;
 use crate::repo::tree::leaf::StoredEntry;
 use crate::repo::{self, Repository};
-use crate::restore::filter::{Filter, Sieve};
+use crate::restore::sieve::Sieve;
 
 /// What the walk comes to next.
 pub(super) enum Step {

@@ -229,20 +229,18 @@ impl Files for StreamFiles {
 
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem> {
         let path = entry.path.clone();
-        match set(&self.state, State::Begun) {
-            State::Waiting(file) => Ok(Box::new(Stream {
-                entry: entry.clone(),
-                file,
-                at_bytes: 0,
-                cutter: self.cutter,
-                state: Arc::clone(&self.state),
-            })),
-            _ => {
-                let detail = "was opened before: a stream can be read once".to_owned();
-                set(&self.state, State::Broken { reason: detail.clone() });
-                Err(Problem { path, fault: Fault::Unreadable, detail })
-            }
-        }
+        let State::Waiting(file) = set(&self.state, State::Begun) else {
+            let detail = "was opened before: a stream can be read once".to_owned();
+            set(&self.state, State::Broken { reason: detail.clone() });
+            return Err(Problem { path, fault: Fault::Unreadable, detail });
+        };
+        Ok(Box::new(Stream {
+            entry: entry.clone(),
+            file,
+            at_bytes: 0,
+            cutter: self.cutter,
+            state: Arc::clone(&self.state),
+        }))
     }
 }
 

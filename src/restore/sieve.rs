@@ -1,79 +1,7 @@
-//! What of a source a restore is asked for: `--include` and `--exclude`. One function decides for what is
-//! restored, for what a dry run counts, and for what `--delete` may remove.
+//! What passes of a source when a restore is asked for a part of it, by `--include` and `--exclude`.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use crate::entry::TreePath;
-use crate::patterns::Patterns;
+use crate::patterns::Filter;
 use crate::repo::tree::leaf::StoredEntry;
-
-/// Patterns of what is wanted; the default wants everything.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    include: Option<Patterns>,
-    exclude: Option<Patterns>,
-    /// Each pattern of `include` by itself that was not yet seen to match anything.
-    unmatched: Arc<Mutex<Vec<(String, Patterns)>>>,
-    /// As they were given.
-    texts: Vec<String>,
-}
-
-impl Filter {
-    /// Compiles patterns in the manner of gitignore, relative to a source's root. A bad one is told with
-    /// the reason.
-    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, String> {
-        let compiled = |patterns: &[String], what: &str| {
-            (!patterns.is_empty()).then(|| Patterns::new(patterns, what)).transpose()
-        };
-        let mut unmatched = Vec::new();
-        for text in include.iter().filter(|text| !text.starts_with('!')) {
-            let one = Patterns::new(std::slice::from_ref(text), "include pattern")?;
-            unmatched.push((text.clone(), one));
-        }
-        let marked = |sign: char| move |text: &String| format!("{sign}{text}");
-        Ok(Self {
-            include: compiled(include, "include pattern")?,
-            exclude: compiled(exclude, "exclude pattern")?,
-            unmatched: Arc::new(Mutex::new(unmatched)),
-            texts: include.iter().map(marked('+')).chain(exclude.iter().map(marked('-'))).collect(),
-        })
-    }
-
-    /// Whether everything is wanted.
-    pub fn is_everything(&self) -> bool {
-        self.include.is_none() && self.exclude.is_none()
-    }
-
-    /// Whether the entry at `path`, from the source's root, is wanted for its own sake: an include
-    /// pattern matches it or a directory that it is in, and no exclude pattern does. It need not exist
-    /// in the snapshot.
-    pub fn selects(&self, path: &TreePath, is_directory: bool) -> bool {
-        let excluded =
-            self.exclude.as_ref().is_some_and(|patterns| patterns.take_whole(path, is_directory));
-        !excluded
-            && self
-                .include
-                .as_ref()
-                .is_none_or(|patterns| patterns.take_nearest(path, is_directory))
-    }
-
-    /// Include patterns that matched nothing of what was asked about so far, excluded or not.
-    pub fn unmatched(&self) -> Vec<String> {
-        let unmatched = self.unmatched.lock().unwrap_or_else(PoisonError::into_inner);
-        unmatched.iter().map(|(text, _)| text.clone()).collect()
-    }
-
-    /// Tells this selection from every other one.
-    pub fn texts(&self) -> &[String] {
-        &self.texts
-    }
-
-    fn note(&self, path: &TreePath, is_directory: bool) {
-        let mut unmatched = self.unmatched.lock().unwrap_or_else(PoisonError::into_inner);
-        unmatched
-            .retain(|(_, pattern)| pattern.verdict(path.as_bytes(), is_directory) != Some(true));
-    }
-}
 
 /// Lets through what a filter selects, and before it the directories that hold it. Takes entries in path
 /// order.
@@ -98,9 +26,9 @@ impl Sieve {
         let mut passed = Vec::with_capacity(entries.len());
         for stored in entries {
             let (path, is_directory) = (&stored.entry.path, stored.entry.is_directory());
-            self.filter.note(path, is_directory);
+            self.filter.note(path.as_bytes(), is_directory);
             while self.held.pop_if(|held| !path.starts_with(&held.entry.path)).is_some() {}
-            if self.filter.selects(path, is_directory) {
+            if self.filter.selects(path.as_bytes(), is_directory) {
                 passed.append(&mut self.held);
                 passed.push(stored);
             } else if is_directory {
@@ -124,7 +52,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entry::{Entry, FileTime, Kind, Seen};
+    use crate::entry::{Entry, FileTime, Kind, Seen, TreePath};
 
     fn filter(include: &[&str], exclude: &[&str]) -> Filter {
         let owned = |texts: &[&str]| -> Vec<String> {
@@ -194,15 +122,6 @@ mod tests {
         assert_eq!(filter.unmatched(), ["typo"]);
     }
 
-    #[test]
-    fn bad_patterns_are_named() {
-        let one = |text: &str| vec![text.to_owned()];
-        let reason = Filter::new(&one("[a"), &[]).unwrap_err();
-        assert!(reason.starts_with("include pattern \"[a\""), "{reason}");
-        let reason = Filter::new(&[], &one(" ")).unwrap_err();
-        assert!(reason.starts_with("exclude pattern \" \""), "{reason}");
-    }
-
     fn path() -> impl Strategy<Value = String> {
         prop::collection::vec("[abc]", 1..5).prop_map(|parts| parts.join("/"))
     }
@@ -235,7 +154,7 @@ mod tests {
             };
             let wanted = |path: &TreePath| {
                 filter.is_everything() || tree.iter().any(|other| {
-                    other.starts_with(path) && filter.selects(other, is_directory(other))
+                    other.starts_with(path) && filter.selects(other.as_bytes(), is_directory(other))
                 })
             };
             let expected: Vec<String> =
