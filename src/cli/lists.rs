@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use super::show;
 use crate::entry::TreePath;
+use crate::world::Cpu;
 
 /// The lists of a command line.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -39,7 +40,7 @@ impl ListArgs {
     }
 
     /// Reads all lists; paths come from `root` on, in the order of the lists.
-    pub(super) async fn read(&self, root: &Path) -> Result<Vec<TreePath>, Failure> {
+    pub(super) async fn read(&self, root: &Path, cpu: &Cpu) -> Result<Vec<TreePath>, Failure> {
         if self.all().filter(|(file, _)| is_stdin(file)).count() > 1 {
             return Err(Failure::usage("standard input can be one list, not several"));
         }
@@ -48,8 +49,7 @@ impl ListArgs {
         for (file, separator) in self.all() {
             let wanted = file.clone();
             // Standard input may take its time, and meanwhile a signal must be heard.
-            let read = tokio::task::spawn_blocking(move || read(&wanted)).await;
-            let bytes = read.map_err(io::Error::other).flatten().map_err(|error| {
+            let bytes = cpu.run(move || read(&wanted)).await.map_err(|error| {
                 Failure::usage(format!("{}: {error}; check --files-from", shown(file)))
             })?;
             paths.extend(parse(&bytes, separator, &roots).map_err(|(number, reason)| {

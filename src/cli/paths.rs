@@ -12,6 +12,7 @@ use crate::entry::TreePath;
 use crate::source::{
     CutterChoice, DirectoryOptions, DirectorySource, Source, StreamOptions, StreamSource,
 };
+use crate::world::Cpu;
 
 /// What standard input is called where nothing else is said.
 const STDIN_NAME: &str = "stdin";
@@ -60,7 +61,11 @@ pub(super) struct PathArgs {
 
 impl PathArgs {
     /// The sources. Reads lists, but no file that is backed up.
-    pub(super) async fn sources(&self, is_dry_run: bool) -> Result<Vec<Box<dyn Source>>, Failure> {
+    pub(super) async fn sources(
+        &self,
+        is_dry_run: bool,
+        cpu: &Cpu,
+    ) -> Result<Vec<Box<dyn Source>>, Failure> {
         let mut exclude = self.exclude.clone();
         for file in &self.exclude_file {
             exclude.extend(read_patterns(file)?);
@@ -74,7 +79,7 @@ impl PathArgs {
             }
             let (name, path) = sources::name_and_path(text)?;
             sources.push(Box::new(DirectorySource::new(DirectoryOptions {
-                only: self.listed(&path).await?,
+                only: self.listed(&path, cpu).await?,
                 exclude: exclude.clone(),
                 exclude_caches: self.exclude_caches,
                 one_file_system: self.one_file_system,
@@ -88,7 +93,7 @@ impl PathArgs {
     }
 
     /// What of `path` is listed; `None` where there are no lists.
-    async fn listed(&self, path: &Path) -> Result<Option<Vec<TreePath>>, Failure> {
+    async fn listed(&self, path: &Path, cpu: &Cpu) -> Result<Option<Vec<TreePath>>, Failure> {
         if self.lists.is_empty() {
             return Ok(None);
         }
@@ -97,7 +102,7 @@ impl PathArgs {
                 "--files-from lists paths below one PATH: give exactly one",
             ));
         }
-        let listed = self.lists.read(path).await?;
+        let listed = self.lists.read(path, cpu).await?;
         if listed.is_empty() && !self.allow_empty {
             return Err(Failure::usage(
                 "the list names no path: did the command that made it fail? (--allow-empty if it is \
