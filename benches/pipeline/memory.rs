@@ -6,7 +6,9 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use backstay::destination::{Destination, Error as DestinationError, Existing, Output, Shortfall};
+use backstay::destination::{
+    Destination, Error as DestinationError, Existing, Linked, Output, Shortfalls,
+};
 use backstay::entry::{Cutter, Entry, Extent, FileTime, Kind, TreePath, Xattr};
 use backstay::facts::{DirectoryFacts, Facts};
 use backstay::source::{
@@ -273,8 +275,8 @@ impl Destination for Nowhere {
         Ok(())
     }
 
-    fn link(&self, _: &Entry, _: &TreePath) -> Result<(), DestinationError> {
-        Ok(())
+    fn link(&self, _: &Entry, _: &TreePath) -> Result<Linked, DestinationError> {
+        Ok(Linked::Made)
     }
 
     fn existing(&self, _: &Entry) -> Result<Option<Box<dyn Existing>>, DestinationError> {
@@ -301,8 +303,12 @@ impl Destination for Nowhere {
         Ok(())
     }
 
-    fn finish(&self) -> Result<Vec<Shortfall>, DestinationError> {
-        Ok(Vec::new())
+    fn finish(&self) -> Result<Shortfalls, DestinationError> {
+        Ok(Shortfalls::default())
+    }
+
+    fn suspend(&self) -> Result<Shortfalls, DestinationError> {
+        Ok(Shortfalls::default())
     }
 }
 

@@ -100,7 +100,7 @@ impl Context {
     }
 
     /// The directory for downloaded metadata, if there is to be one.
-    fn cache(&self) -> Option<PathBuf> {
+    pub(super) fn cache(&self) -> Option<PathBuf> {
         self.globals.cache.clone().or_else(|| variable("BACKSTAY_CACHE").map(PathBuf::from))
     }
 

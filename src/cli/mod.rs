@@ -17,6 +17,7 @@ mod find;
 mod init;
 mod key;
 mod keyfiles;
+mod lacking;
 mod limits;
 mod lists;
 mod logging;
@@ -44,7 +45,9 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 
 use self::context::{Context, Globals};
 use self::failure::{Exit, Failure};
@@ -138,6 +141,7 @@ pub fn main() -> ExitCode {
     let mut out = Output::new(command.name(), globals.json, globals.quiet);
     logging::begin(globals.log, globals.log_format, out.progress());
     tell_of_panics(out.progress().clone());
+    keep_memory_private();
     raise_descriptor_limit();
     let context = Context::new(globals, World::system());
     let place = context.place();
@@ -180,6 +184,18 @@ fn tell_of_panics(progress: progress::Progress) {
         // There is nobody else to tell.
         drop(progress.write_above(line.as_bytes()));
     }));
+}
+
+/// Keys and the bytes of every file that is restored pass through the memory of this process: it leaves no
+/// core dump, and no other process of the same user may read it.
+fn keep_memory_private() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::debug!(%error, "the limit of core dumps stays as it is");
+    }
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::debug!(%error, "other processes of this user may read the memory of this one");
+    }
 }
 
 /// A pinned source holds all of its files open.

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use super::bill::Bill;
 use super::context::Context;
 use super::failure::{Exit, Failure};
+use super::lacking::{self, Accepted, Kinds};
 use super::output::{Fields, Output, fields};
 use super::progress::Sample;
 use super::selection::Selection;
 use super::series::SeriesArgs;
 use super::{logs, show, snapshots};
+use crate::destination::Overwrite;
 use crate::destination::directory::{DirectoryDestination, Options as DirectoryOptions};
-use crate::destination::{Overwrite, Shortfall};
 use crate::list::{Entries, EntriesOptions};
 use crate::patterns::Filter;
 use crate::repo::Repository;
@@ -50,6 +51,9 @@ pub(super) struct RestoreArgs {
     /// Give files to accounts by name where this system has it, instead of by number
     #[arg(long)]
     map_names: bool,
+    /// Take a restore for a success although it could not give this to some entries
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND[,KIND…]")]
+    accept: Vec<Accepted>,
     #[command(flatten)]
     series: SeriesArgs,
     #[command(flatten)]
@@ -95,12 +99,6 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let selection = Selection::parse(&args.what)?;
     let filter = Filter::new(&args.include, &args.exclude).map_err(Failure::usage)?;
-    if args.delete && !filter.is_everything() {
-        return Err(Failure::usage(
-            "--delete cannot be combined with --include or --exclude: restore a part by its path, as in \
-             SNAPSHOT:SOURCE/PATH",
-        ));
-    }
     let store = context.store()?;
     let prices = context.prices(None)?;
     let place = store.place();
@@ -118,11 +116,15 @@ pub(super) async fn run(
         delete: args.delete,
         identity: identity(&repository, &snapshot, &selection, &filter),
         map_names: args.map_names,
+        keep_apart: store.directory().into_iter().collect(),
+        keep: context.cache().into_iter().collect(),
     }));
     let is_whole = selection.path.is_root() && filter.is_everything();
-    let total_bytes = if is_whole { Some(total(&snapshot, &selection)?) } else { None };
     let options = Options {
-        selection: restore::Selection { source: selection.source, path: selection.path },
+        selection: restore::Selection {
+            source: selection.source.clone(),
+            path: selection.path.clone(),
+        },
         filter,
         delete: args.delete,
         wal: WalOptions {
@@ -139,6 +141,7 @@ pub(super) async fn run(
         bill.add_to(&mut answer);
         return out.answer(&(text + &bill.line()), answer, lacks);
     }
+    let total_bytes = if is_whole { Some(total(&snapshot, &selection)?) } else { None };
     let progress = Arc::new(Progress::default());
     let into: Arc<DirectoryDestination> = Arc::clone(&destination);
     let work = restore::run(&repository, &snapshot, into, &options, Arc::clone(&progress));
@@ -146,12 +149,13 @@ pub(super) async fn run(
         || Sample { bytes: progress.bytes(), words: show::count(progress.files(), "file") };
     let report = out.progress().clone().watch(work, total_bytes, sample).await;
     let report = report.map_err(|error| Failure::from(error).at(Some(&place)))?;
-    let shortfalls = destination.shortfall_count().max(report.shortfalls.len() as u64);
-    let text = text(args, &snapshot, &report, shortfalls, destination.is_resumed());
-    let mut answer = answer(&snapshot, &report, shortfalls);
+    let accepted = lacking::kinds(&args.accept);
+    let text = text(args, &snapshot, &report, &accepted, destination.is_resumed());
+    let mut answer = answer(&snapshot, &report);
+    answer.extend(lacking::answer(&report, &accepted));
     let bill = Bill::new(store.usage(), prices.as_ref());
     bill.add_to(&mut answer);
-    out.summary(&(text + &bill.line()), answer, lacking(&report))
+    out.summary(&(text + &bill.line()), answer, lacking(&report, &accepted))
 }
 
 /// Tells this restore from others: one that is unfinished goes on only with the same.
@@ -189,7 +193,7 @@ fn unmatched(patterns: &[String]) -> Option<Failure> {
 }
 
 /// What the destination has not got.
-fn lacking(report: &Report) -> Option<Failure> {
+fn lacking(report: &Report, accepted: &Kinds) -> Option<Failure> {
     if let Some(first) = report.damage.first() {
         let what = show::count(report.damage.len() as u64, "loss");
         let message = format!(
@@ -199,13 +203,18 @@ fn lacking(report: &Report) -> Option<Failure> {
         );
         return Some(Failure::new(Exit::Integrity, message));
     }
+    if let Some(failure) = lacking::refused(report) {
+        return Some(failure);
+    }
     if let Some(failure) = report.wal.iter().find_map(logs::lacking) {
         return Some(failure);
     }
     if let Some(failure) = unmatched(&report.unmatched) {
         return Some(failure);
     }
-    let first = report.incomplete.first()?;
+    let Some(first) = report.incomplete.first() else {
+        return lacking::short(report, accepted);
+    };
     let what = show::count(report.incomplete.len() as u64, "entry");
     let path = show::path(first.as_bytes());
     Some(Failure::partial(format!(
@@ -217,7 +226,7 @@ fn text(
     args: &RestoreArgs,
     snapshot: &Snapshot,
     report: &Report,
-    shortfalls: u64,
+    accepted: &Kinds,
     is_resumed: bool,
 ) -> String {
     let mut text = String::new();
@@ -231,9 +240,18 @@ fn text(
         snapshots::whose(snapshot),
         show::path(args.to.as_os_str().as_encoded_bytes())
     );
+    let kept = match report.kept {
+        0 => String::new(),
+        count if args.include.is_empty() && args.exclude.is_empty() => {
+            format!(", {count} kept that the backup did not look at")
+        }
+        count => {
+            format!(", {count} kept that the patterns leave out or the backup did not look at")
+        }
+    };
     let _ = writeln!(
         text,
-        "wrote {}, fetched {}; {} left alone, {} removed",
+        "wrote {}, fetched {}; {} left alone, {} removed{kept}",
         Bytes(report.written_bytes),
         Bytes(report.fetched_bytes),
         show::count(report.skipped, "file"),
@@ -246,18 +264,7 @@ fn text(
     let incomplete = report.incomplete.iter();
     let incomplete = incomplete.map(|path| format!("incomplete {}", show::path(path.as_bytes())));
     text.push_str(&show::first_lines(incomplete));
-    if shortfalls > 0 {
-        let _ = writeln!(
-            text,
-            "{} could not be given to entries:",
-            show::count(shortfalls, "attribute")
-        );
-        let line = |shortfall: &Shortfall| {
-            let path = show::path(shortfall.path.as_bytes());
-            format!("{path}: {}: {}", show::text(&shortfall.what), show::text(&shortfall.detail))
-        };
-        text.push_str(&show::first_lines(report.shortfalls.iter().map(line)));
-    }
+    text.push_str(&lacking::text(report, accepted));
     text
 }
 
@@ -276,7 +283,7 @@ fn damage_line(damage: &Damage) -> String {
     }
 }
 
-fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64) -> Fields {
+fn answer(snapshot: &Snapshot, report: &Report) -> Fields {
     let row = |path: &[u8], more: Value| {
         let mut row = Fields::new();
         show::json_path(&mut row, "path", path);
@@ -294,8 +301,6 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64) -> Fields {
     };
     let damage = report.damage.iter().map(damage);
     let incomplete = report.incomplete.iter().map(|path| row(path.as_bytes(), json!({})));
-    let short = report.shortfalls.iter();
-    let short = short.map(|s| row(s.path.as_bytes(), json!({"what": s.what, "detail": s.detail})));
     fields(json!({
         "snapshot": snapshot.id.to_string(),
         "host": snapshot.host,
@@ -307,12 +312,11 @@ fn answer(snapshot: &Snapshot, report: &Report, shortfalls: u64) -> Fields {
         "fetched_bytes": report.fetched_bytes,
         "skipped": report.skipped,
         "removed": report.removed,
+        "kept": report.kept,
         "damage": damage.collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
         "unmatched": report.unmatched,
         "wal": report.wal.iter().map(logs::restored_row).collect::<Vec<_>>(),
-        "shortfall_count": shortfalls,
-        "shortfalls": short.collect::<Vec<_>>(),
     }))
 }
 
@@ -324,6 +328,8 @@ async fn dry_run(
     destination: Arc<DirectoryDestination>,
     options: &Options,
 ) -> Result<(String, Fields, Option<Failure>), Failure> {
+    let into: Arc<DirectoryDestination> = Arc::clone(&destination);
+    let looked = restore::dry_run(repository, snapshot, into, options).await?;
     let logs = restore::preview_logs(repository, snapshot, destination, options).await?;
     let wanted = EntriesOptions {
         source: options.selection.source.clone(),
@@ -356,12 +362,13 @@ async fn dry_run(
     (entries, files) = (entries + later, files + later);
     size_bytes += logs.iter().map(|log| log.later_bytes).sum::<u64>();
     let mut text = format!(
-        "would restore {} ({}, {}) of {} into {}; nothing was written\n",
+        "would restore {} ({}, {}) of {} into {} and remove {}; nothing was written\n",
         show::count(entries, "entry"),
         show::count(files, "file"),
         Bytes(size_bytes),
         snapshots::whose(snapshot),
-        show::path(args.to.as_os_str().as_encoded_bytes())
+        show::path(args.to.as_os_str().as_encoded_bytes()),
+        show::count(looked.removed, "name")
     );
     for log in &logs {
         // Writing to a string cannot fail.
@@ -370,6 +377,8 @@ async fn dry_run(
     let answer = fields(json!({
         "snapshot": snapshot.id.to_string(),
         "dry_run": true,
+        "removed": looked.removed,
+        "kept": looked.kept,
         "entries": entries,
         "files": files,
         "size_bytes": size_bytes,

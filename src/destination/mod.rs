@@ -4,22 +4,35 @@
 //! Writing blocks, so all of this is called on the CPU pool, never on an async thread.
 
 pub mod directory;
+mod error;
+mod shortfall;
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::PathBuf;
 
-use crate::class::Class;
 use crate::entry::{Entry, TreePath};
+use crate::exclude::Exclude;
+use crate::patterns::Filter;
+
+pub use error::Error;
+pub use shortfall::{Shortfall, ShortfallKind, Shortfalls};
 
 /// A place that a restore fills.
 ///
 /// The order of calls: `begin`; then per entry `directory`, `special`, `link` or `create` with
 /// writes and `finish`, in path order but for files' contents, which end in any order; then
-/// `seal_directory` for every directory, children before parents; then `finish`.
+/// `seal_directory` for every directory, children before parents; then `finish`, or `suspend` where
+/// something is missing.
+///
+/// An error of one call is about that entry alone unless [`Error::ends_restore`] says otherwise.
 pub trait Destination: Send + Sync {
     /// Checks the place, makes it if it is missing, and puts the in-progress marker into it.
     fn begin(&self) -> Result<(), Error>;
+
+    /// Looks at the place as `begin` does and refuses what `begin` refuses, but changes nothing; nor
+    /// does any later call. For a dry run: [`Destination::remove_extraneous`] then only counts.
+    fn look(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The names in a directory as it is now, none where it does not exist. May be asked before `begin`.
     fn names(&self, directory: &TreePath) -> Result<Vec<Vec<u8>>, Error> {
@@ -39,11 +52,18 @@ pub trait Destination: Send + Sync {
     /// Makes a symbolic link, fifo, socket or device with all its attributes.
     fn special(&self, entry: &Entry) -> Result<(), Error>;
 
-    /// Makes another name for the file restored at `first`.
-    fn link(&self, entry: &Entry, first: &TreePath) -> Result<(), Error>;
+    /// Makes another name for what was restored at `first`, which must be as `entry` says.
+    fn link(&self, entry: &Entry, first: &TreePath) -> Result<Linked, Error>;
 
-    /// What is there already at the entry's path, opened for reading, if it is a regular file
-    /// and the mode of overwriting lets its bytes be used.
+    /// Notes as a shortfall that a file is a copy and no link: another name of it was left alone.
+    fn note_copy(&self, path: &TreePath) {
+        let _ = path;
+    }
+
+    /// What is there already at the entry's path, made ready to be written over and opened for
+    /// reading, if it is a regular file whose bytes may be used: the mode of overwriting must allow
+    /// it, and nobody else may have kept a way to read or change the file. [`Destination::create`]
+    /// then opens the same file.
     fn existing(&self, entry: &Entry) -> Result<Option<Box<dyn Existing>>, Error>;
 
     /// Whether files may have been there when the restore began; else nobody needs to ask.
@@ -58,21 +78,26 @@ pub trait Destination: Send + Sync {
     /// `if-changed` with equal size and time).
     fn skip(&self, entry: &Entry) -> Result<bool, Error>;
 
-    /// Opens the file of `entry` for writing: made if missing, set to the entry's size, with
-    /// bytes kept that are there already. Attributes come with [`Output::finish`].
+    /// Opens the file of `entry` for writing: the one that [`Destination::existing`] returned, with
+    /// its bytes, or a new one. Attributes come with [`Output::finish`].
     fn create(&self, entry: &Entry) -> Result<Box<dyn Output>, Error>;
 
+    /// Says what the backup of the source looked at whose entries come next. Nothing else is ever
+    /// removed.
+    fn looked_at(&self, looked: Looked) {
+        let _ = looked;
+    }
+
     /// Removes the names in a directory that are not in `keep`, with all that is below them, where
-    /// deleting was asked for; returns how many went. To be called right after `directory`, before
-    /// anything in it is made: on a file system that takes `A` and `a` for one name, what was just
-    /// restored would go otherwise.
+    /// deleting was asked for. What the backup did not look at stays ([`Destination::looked_at`]), and
+    /// so does every directory that holds such a thing.
     fn remove_extraneous(
         &self,
         directory: &TreePath,
         keep: &BTreeSet<Vec<u8>>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Removed, Error> {
         let _ = (directory, keep);
-        Ok(0)
+        Ok(Removed::default())
     }
 
     /// Brings to disk what was written so far, where that shortens [`Destination::finish`]. Called beside
@@ -84,9 +109,65 @@ pub trait Destination: Send + Sync {
     /// Gives a directory its final owner, mode, xattrs and times.
     fn seal_directory(&self, entry: &Entry) -> Result<(), Error>;
 
+    /// Gives an entry its inode flags. Called last of all, when everything else is done, and only where
+    /// the restore is whole: an immutable file can neither be linked nor written over.
+    fn protect(&self, entry: &Entry) -> Result<(), Error> {
+        let _ = entry;
+        Ok(())
+    }
+
     /// Makes everything durable, then removes the marker. Returns what could not be restored
     /// (owners as non-root, devices …).
-    fn finish(&self) -> Result<Vec<Shortfall>, Error>;
+    fn finish(&self) -> Result<Shortfalls, Error>;
+
+    /// Makes everything durable and leaves the marker, since the restore is not whole. Returns what
+    /// could not be restored.
+    fn suspend(&self) -> Result<Shortfalls, Error>;
+}
+
+/// What the backup of a source looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// Where the top of what is restored goes in the destination.
+    pub top: TreePath,
+    /// The path of that top in the source.
+    pub source_path: TreePath,
+    /// What was left out by pattern.
+    pub exclude: Exclude,
+    /// Whether directories with a `CACHEDIR.TAG` were reduced to it.
+    pub exclude_caches: bool,
+    /// What the restore is asked for: nothing else is removed either.
+    pub filter: Filter,
+}
+
+impl Looked {
+    /// The path in the source of what is at `place` in the destination.
+    pub fn source_path(&self, place: &TreePath) -> TreePath {
+        let below = place.components().skip(self.top.components().count());
+        below.fold(self.source_path.clone(), |path, name| path.join(name))
+    }
+}
+
+/// What a removal did.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Names that went, at all depths.
+    pub names: u64,
+    /// Names that stay because the backup did not look at them.
+    pub kept: u64,
+    /// Names that could not be removed, and why.
+    pub refused: Vec<(TreePath, Error)>,
+}
+
+/// What became of a further name of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Linked {
+    /// It is there.
+    Made,
+    /// The destination cannot link the two: this is noted as a shortfall, and the caller restores
+    /// the entry as a file of its own.
+    NeedsCopy,
 }
 
 /// A file that is there already. Blocks.
@@ -105,17 +186,6 @@ pub trait Output: Send + Sync {
     fn finish(&self) -> Result<(), Error>;
 }
 
-/// Something that a restore could not give an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shortfall {
-    /// The entry.
-    pub path: TreePath,
-    /// What it lacks: `owner`, `xattr security.selinux`, `device`.
-    pub what: String,
-    /// The operating system's word.
-    pub detail: String,
-}
-
 /// What to do with what is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Overwrite {
@@ -129,62 +199,4 @@ pub enum Overwrite {
     Always,
     /// Leave every file that is there as it is.
     Never,
-}
-
-/// What keeps a restore from writing.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The destination holds data.
-    #[error(
-        "{path} is not empty (it holds {example}): \
-         choose an empty directory, or say --overwrite if-changed|always|never", path = path.display()
-    )]
-    NotEmpty {
-        /// The destination.
-        path: PathBuf,
-        /// One name in it.
-        example: String,
-    },
-    /// The destination cannot be used.
-    #[error("{path}: {reason}", path = path.display())]
-    Unusable {
-        /// The destination.
-        path: PathBuf,
-        /// The cause and what to do about it.
-        reason: String,
-    },
-    /// A stored entry would have been written through something that is in its way.
-    #[error("{path} is in the way: {reason}", path = path.display())]
-    InTheWay {
-        /// The path.
-        path: PathBuf,
-        /// The cause and what to do about it.
-        reason: String,
-    },
-    /// The operating system refused.
-    #[error("{action} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The path.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl Error {
-    /// Decides exit code and metric label.
-    pub fn class(&self) -> Class {
-        match self {
-            Self::NotEmpty { .. } | Self::InTheWay { .. } => Class::Refused,
-            Self::Unusable { .. } => Class::Config,
-            Self::Io { source, .. } => match Class::of_io(source) {
-                Class::Full => Class::Full,
-                Class::Denied => Class::Denied,
-                _ => Class::Config,
-            },
-        }
-    }
 }

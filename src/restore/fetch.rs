@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::destination::Destination;
+use crate::destination::{self, Destination};
 use crate::repo::id::{ChunkId, PackId};
 use crate::repo::layout;
 use crate::repo::reader::{PackOpener, verified_chunk};
@@ -17,6 +17,7 @@ use crate::repo::reference::Place;
 use crate::repo::{self, Repository};
 use crate::restore::file::RestoredFile;
 use crate::restore::layout::Piece;
+use crate::restore::refusals::Refused;
 use crate::restore::{Damage, Error, Progress};
 use crate::units::{KIB, MIB, to_u64, to_usize};
 
@@ -57,6 +58,7 @@ pub(super) struct Shared {
     pub(super) destination: Arc<dyn Destination>,
     pub(super) progress: Arc<Progress>,
     pub(super) damage: mpsc::UnboundedSender<Damage>,
+    pub(super) refused: Arc<Refused>,
     memory: Arc<Semaphore>,
     /// One at a time: a second would only wait for the same disk.
     write_back: Arc<Semaphore>,
@@ -81,12 +83,14 @@ impl Fetcher {
         destination: Arc<dyn Destination>,
         progress: Arc<Progress>,
         damage: mpsc::UnboundedSender<Damage>,
+        refused: Arc<Refused>,
     ) -> Self {
         let shared = Shared {
             repository: repository.clone(),
             destination,
             progress,
             damage,
+            refused,
             memory: Arc::new(Semaphore::new(MEMORY_KIB)),
             write_back: Arc::new(Semaphore::new(1)),
             fetched_bytes: AtomicU64::new(0),
@@ -206,13 +210,19 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Waits for everything; returns the bytes that were fetched.
-    pub(super) async fn finish(mut self) -> Result<u64, Error> {
+    /// Waits for everything that was asked for.
+    pub(super) async fn drain(&mut self) -> Result<(), Error> {
         self.run_jobs().await?;
         self.flush().await?;
         while let Some(done) = self.tasks.join_next().await {
             joined(done)?;
         }
+        Ok(())
+    }
+
+    /// Waits for everything; returns the bytes that were fetched.
+    pub(super) async fn finish(mut self) -> Result<u64, Error> {
+        self.drain().await?;
         Ok(self.shared.fetched_bytes.load(Ordering::Relaxed))
     }
 }
@@ -346,11 +356,17 @@ fn write_frame(
                 spoil(shared, file, chunk.id);
                 continue;
             }
+            if file.is_spoiled() {
+                continue;
+            }
             let start = to_usize(u64::from(chunk.offset_bytes) + u64::from(piece.from_bytes));
             let end = start + to_usize(piece.length_bytes.into());
             let bytes = plain.get(start..end).unwrap_or_default();
-            file.output(&*shared.destination)?.write_at(bytes, piece.to_bytes)?;
-            shared.progress.add_bytes(u64::from(piece.length_bytes));
+            let output = file.output(&*shared.destination);
+            match output.and_then(|output| output.write_at(bytes, piece.to_bytes)) {
+                Ok(()) => shared.progress.add_bytes(u64::from(piece.length_bytes)),
+                Err(error) => refuse(shared, file, error)?,
+            }
         }
         finish_pieces(shared, file, to_u64(pieces.len()))?;
     }
@@ -363,10 +379,35 @@ pub(super) fn finish_pieces(
     file: &RestoredFile,
     pieces: u64,
 ) -> Result<(), Error> {
-    if file.done(&*shared.destination, pieces)? && !file.is_spoiled() {
-        shared.progress.add_file();
+    match file.done(&*shared.destination, pieces) {
+        Ok(true) if !file.is_spoiled() => shared.progress.add_file(),
+        Ok(_) => {}
+        Err(error) => refuse(shared, file, error)?,
     }
     Ok(())
+}
+
+/// Takes note that the destination refuses a file; passes on what ends the restore.
+pub(super) fn refuse(
+    shared: &Shared,
+    file: &RestoredFile,
+    error: destination::Error,
+) -> Result<(), Error> {
+    if error.ends_restore() {
+        return Err(error.into());
+    }
+    if file.refuse() {
+        shared.refused.add(&file.entry.path, &error);
+    }
+    lose(shared, file);
+    Ok(())
+}
+
+/// Other names of the file cannot be linked to it.
+fn lose(shared: &Shared, file: &RestoredFile) {
+    if file.entry.links > 1 {
+        shared.refused.lose(&file.entry.path);
+    }
 }
 
 fn report(shared: &Shared, file: &RestoredFile, error: &repo::Error) {
@@ -374,6 +415,7 @@ fn report(shared: &Shared, file: &RestoredFile, error: &repo::Error) {
         let path = file.entry.path.clone();
         // The receiver lives as long as the restore.
         drop(shared.damage.send(Damage::of_content(path, error)));
+        lose(shared, file);
     }
     file.spoil();
 }

@@ -9,23 +9,26 @@ use crate::entry::Entry;
 
 /// State shared by all who write pieces of one file.
 pub(super) struct RestoredFile {
-    pub(super) entry: Entry,
+    pub(super) entry: Arc<Entry>,
     /// Page size and secret number, if it is made of pages.
     pub(super) page_bytes: Option<u32>,
     output: Mutex<Option<Arc<dyn Output>>>,
     /// Pieces that are not written yet, and one for the plan as long as it may add more.
     pending: AtomicU64,
     damaged: AtomicBool,
+    /// Whether the destination refused it.
+    refused: AtomicBool,
 }
 
 impl RestoredFile {
-    pub(super) fn new(entry: Entry, page_bytes: Option<u32>) -> Arc<Self> {
+    pub(super) fn new(entry: Arc<Entry>, page_bytes: Option<u32>) -> Arc<Self> {
         Arc::new(Self {
             entry,
             page_bytes,
             output: Mutex::default(),
             pending: AtomicU64::new(1),
             damaged: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         })
     }
 
@@ -53,9 +56,14 @@ impl RestoredFile {
         self.damaged.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that the destination refuses the file; false if that was known.
+    pub(super) fn refuse(&self) -> bool {
+        !self.refused.swap(true, Ordering::Relaxed)
+    }
+
     /// Whether it cannot be restored as it was.
     pub(super) fn is_spoiled(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
+        self.damaged.load(Ordering::Relaxed) || self.refused.load(Ordering::Relaxed)
     }
 
     /// Ends the plan, if pieces are still to come; false if that makes it the last, and
@@ -77,8 +85,12 @@ impl RestoredFile {
         }
         if self.is_spoiled() {
             let open = self.output.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let is_begun = open.is_some();
             drop(open);
-            destination.discard(&self.entry)?;
+            // What was refused before it was begun is what was there before, and none of ours.
+            if is_begun || self.damaged.load(Ordering::Relaxed) {
+                destination.discard(&self.entry)?;
+            }
             return Ok(true);
         }
         let output = self.output(destination)?;

@@ -1,16 +1,19 @@
 //! `restore`: a snapshot in, files out.
 //!
 //! Two passes over the tree. The first makes directories and asks for files' pieces, which are fetched,
-//! verified and written out of order. The second gives directories their final attributes and makes
-//! hard links, when nothing below them changes any more. What is damaged is named and left out, never
-//! written as if it were right; everything else is restored.
+//! verified and written out of order; then it makes hard links. The second gives directories their final
+//! attributes, when nothing below them changes any more. What is damaged, and what the destination refuses,
+//! is named and left out, never written as if it were right; everything else is restored.
 
 mod existing;
 mod fetch;
 mod file;
+mod flags;
 mod layout;
+mod links;
 mod parents;
 mod pass;
+mod refusals;
 mod sieve;
 mod subtree;
 mod wal;
@@ -22,13 +25,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use crate::class::Class;
-use crate::destination::{self, Destination, Shortfall};
+use crate::destination::{self, Destination, Shortfalls};
 use crate::entry::TreePath;
 use crate::facts::Facts;
 use crate::patterns::Filter;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::{self, Repository};
+use crate::source::wal::TIMELINE_MARKER_NAME;
 
+pub use refusals::{Refusal, Refusals};
 pub use sieve::Sieve;
 pub use wal::{RestoredWal, WalOptions, timeline_id};
 
@@ -142,6 +147,9 @@ pub struct Report {
     pub skipped: u64,
     /// Entries removed because the snapshot does not have them.
     pub removed: u64,
+    /// Names that the snapshot does not have and that stay all the same, because the backup did not look
+    /// at them: excluded, on another file system, or the repository itself.
+    pub kept: u64,
     /// Files whose bytes are not to be had any more.
     pub damage: Vec<Damage>,
     /// Entries that the snapshot itself has only in part: not stored, or changed while read.
@@ -150,8 +158,10 @@ pub struct Report {
     pub wal: Vec<RestoredWal>,
     /// Include patterns that nothing matched.
     pub unmatched: Vec<String>,
-    /// What the destination could not take.
-    pub shortfalls: Vec<Shortfall>,
+    /// What the destination refused. Everything else is restored.
+    pub refused: Refusals,
+    /// What the destination could not give to entries that are there.
+    pub shortfalls: Shortfalls,
 }
 
 /// What keeps a restore from going on.
@@ -288,8 +298,10 @@ pub async fn run(
     sources.sort_by_key(|(source, _)| plans.contains_key(&source.name));
     blocking(repository, &destination, |destination| destination.begin()).await?;
     let (damage, mut damaged) = mpsc::unbounded_channel();
+    let refused = Arc::new(refusals::Refused::default());
     let mut report = Report::default();
     let filter = &options.filter;
+    let mut flagged = Vec::new();
     for (source, prefix) in sources {
         let mut pass = pass::Pass {
             repository,
@@ -302,11 +314,13 @@ pub async fn run(
             report: &mut report,
             log: plans.get(&source.name),
             keep_timeline: options.wal.keep_timeline,
-            links: Vec::new(),
-            first_names: std::collections::HashMap::new(),
+            links: links::Links::default(),
+            refused: Arc::clone(&refused),
             parents: parents::Parents::default(),
             stand_ins: Vec::new(),
             root_entry: None,
+            has_flags: false,
+            is_dry: false,
             extra_names: options.delete.then(Names::new),
         };
         pass.contents(snapshot, Arc::clone(&progress), damage.clone()).await?;
@@ -314,6 +328,9 @@ pub async fn run(
             pass.report.damage.push(damage);
         }
         pass.seal().await?;
+        if pass.has_flags {
+            flagged.push((source, pass.prefix));
+        }
     }
     report.unmatched = filter.unmatched();
     if report.entries == 0 && report.damage.is_empty() && !filter.is_everything() {
@@ -323,10 +340,70 @@ pub async fn run(
     }
     report.files = progress.files();
     report.written_bytes = progress.bytes();
-    if report.damage.is_empty() {
-        report.shortfalls =
-            blocking(repository, &destination, |destination| destination.finish()).await?;
+    if report.damage.is_empty() && refused.is_empty() {
+        for (source, prefix) in flagged {
+            let path = &options.selection.path;
+            let part = (path, filter);
+            flags::protect(repository, source, &prefix, part, &destination, &refused).await?;
+        }
     }
+    report.refused = refused.take();
+    let is_whole = report.damage.is_empty() && report.refused.count == 0;
+    let end = move |destination: &dyn Destination| {
+        if is_whole { destination.finish() } else { destination.suspend() }
+    };
+    report.shortfalls = blocking(repository, &destination, end).await?;
+    Ok(report)
+}
+
+/// Looks at what a restore would refuse and remove, and changes nothing. Of the report only what is about
+/// removal is filled in.
+pub async fn dry_run(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    destination: Arc<dyn Destination>,
+    options: &Options,
+) -> Result<Report, Error> {
+    let sources = selected(snapshot, &options.selection)?;
+    check_filter(&options.filter, &sources)?;
+    let plans = wal::prepare(repository, snapshot, &sources, options).await?;
+    blocking(repository, &destination, |destination| destination.look()).await?;
+    let refused = Arc::new(refusals::Refused::default());
+    let mut report = Report::default();
+    if options.delete {
+        for (source, prefix) in sources {
+            let log = plans.get(&source.name);
+            let mut names = Names::new();
+            if let Some(log) = log {
+                names.extend(log.later.iter().map(|stored| stored.entry.path.name().to_vec()));
+                names.insert(TIMELINE_MARKER_NAME.as_bytes().to_vec());
+            }
+            let mut pass = pass::Pass {
+                repository,
+                source,
+                prefix,
+                path: &options.selection.path,
+                filter: &options.filter,
+                destination: &destination,
+                // What shall stay is not known where a later snapshot cannot be read.
+                delete: log.is_none_or(|log| log.unreadable.is_empty()),
+                report: &mut report,
+                log,
+                keep_timeline: options.wal.keep_timeline,
+                links: links::Links::default(),
+                refused: Arc::clone(&refused),
+                parents: parents::Parents::default(),
+                stand_ins: Vec::new(),
+                root_entry: None,
+                has_flags: false,
+                is_dry: true,
+                extra_names: Some(names),
+            };
+            pass.look();
+            pass.seal().await?;
+        }
+    }
+    report.refused = refused.take();
     Ok(report)
 }
 

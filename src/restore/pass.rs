@@ -1,12 +1,13 @@
 //! The two passes over a source's tree.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::destination::Destination;
-use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
+use crate::destination::{self, Destination, Looked, Removed};
+use crate::entry::{Cutter, Entry, Extent, Kind, Seen, TreePath};
+use crate::exclude::Exclude;
+use crate::facts::Facts;
 use crate::patterns::Filter;
 use crate::repo::content::ContentItems;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
@@ -14,10 +15,12 @@ use crate::repo::tree::leaf::{Fidelity, StoredEntry};
 use crate::repo::tree::pages::{SEGMENT_PAGES, Segment};
 use crate::repo::{self, Repository};
 use crate::restore::existing::{clear, missing};
-use crate::restore::fetch::{Fetcher, finish_pieces};
+use crate::restore::fetch::{Fetcher, Shared, finish_pieces, refuse};
 use crate::restore::file::RestoredFile;
 use crate::restore::layout::{Piece, StreamLayout, segment_pieces};
+use crate::restore::links::Links;
 use crate::restore::parents::Parents;
+use crate::restore::refusals::Refused;
 use crate::restore::subtree::{Lost, Step, Subtree};
 use crate::restore::wal::LogPlan;
 use crate::restore::{Damage, Error, Loss, Names, Progress, Report, blocking};
@@ -44,35 +47,60 @@ pub(super) struct Pass<'a> {
     /// Whether the marker of a new timeline is left out.
     pub(super) keep_timeline: bool,
     pub(super) report: &'a mut Report,
-    /// Further names of files, to be made last.
-    pub(super) links: Vec<(Entry, TreePath)>,
-    /// First name of each hard-linked file.
-    pub(super) first_names: HashMap<(u64, u64), TreePath>,
+    /// Files with more names than one.
+    pub(super) links: Links,
+    /// What the destination refused.
+    pub(super) refused: Arc<Refused>,
     /// Directories from the root to the entry before.
     pub(super) parents: Parents,
     /// Directories to be made in place of lost ones.
     pub(super) stand_ins: Vec<Entry>,
     /// The root of what is restored.
     pub(super) root_entry: Option<Entry>,
+    /// Whether an entry has inode flags, which come last of all.
+    pub(super) has_flags: bool,
+    /// Whether what would be removed is only counted.
+    pub(super) is_dry: bool,
     /// Names in the root that the snapshot does not have and that stay when others are deleted.
     pub(super) extra_names: Option<Names>,
+}
+
+/// What became of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is, or will be, what the snapshot has.
+    Written,
+    /// What is there stays, and nobody looked at its bytes: no other name may be linked to it.
+    LeftAlone,
+    /// It is not there.
+    Lost,
+}
+
+/// Where an entry goes in the destination if `selected` goes to `prefix`.
+pub(super) fn place(
+    prefix: &TreePath,
+    selected: &TreePath,
+    path: &TreePath,
+    is_directory: bool,
+) -> TreePath {
+    let skip = if selected.is_root() {
+        0
+    } else if path == selected && !is_directory {
+        // A single file keeps its name.
+        return prefix.join(path.name());
+    } else {
+        selected.components().count()
+    };
+    path.components().skip(skip).fold(prefix.clone(), |place, name| place.join(name))
 }
 
 impl Pass<'_> {
     /// Where an entry goes in the destination.
     fn place(&self, path: &TreePath, is_directory: bool) -> TreePath {
-        let skip = if self.path.is_root() {
-            0
-        } else if path == self.path && !is_directory {
-            // A single file keeps its name.
-            return self.prefix.join(path.name());
-        } else {
-            self.path.components().count()
-        };
-        path.components().skip(skip).fold(self.prefix.clone(), |place, name| place.join(name))
+        place(&self.prefix, self.path, path, is_directory)
     }
 
-    /// The first pass: everything but final attributes of directories and further names of files.
+    /// The first pass: everything but final attributes of directories.
     pub(super) async fn contents(
         &mut self,
         snapshot: &Snapshot,
@@ -80,8 +108,15 @@ impl Pass<'_> {
         damage: mpsc::UnboundedSender<Damage>,
     ) -> Result<(), Error> {
         let destination = Arc::clone(self.destination);
-        let mut fetcher = Fetcher::new(self.repository, destination, progress, damage.clone());
+        let mut fetcher = Fetcher::new(
+            self.repository,
+            destination,
+            progress,
+            damage.clone(),
+            Arc::clone(&self.refused),
+        );
         let mut subtree = self.subtree().await?;
+        self.look();
         let mut found = false;
         let mut waiting = Vec::new();
         while let Some(step) = subtree.next().await? {
@@ -114,6 +149,7 @@ impl Pass<'_> {
         if let Some(log) = self.log {
             self.later(&mut fetcher, &damage, log).await?;
         }
+        self.make_links(&mut fetcher, &damage).await?;
         self.report.fetched_bytes += fetcher.finish().await?;
         if let Some(log) = self.log {
             self.report.wal.push(log.restored.clone());
@@ -122,6 +158,34 @@ impl Pass<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says what the backup looked at. Where that cannot be told, nothing is removed.
+    pub(super) fn look(&mut self) {
+        let Some(Facts::Directory(facts)) = self.source.facts() else {
+            let (top, source_path) = (self.prefix.clone(), self.path.clone());
+            let filter = self.filter.clone();
+            self.destination.looked_at(Looked { top, source_path, filter, ..Looked::default() });
+            return;
+        };
+        let exclude = Exclude::new(&facts.exclude).unwrap_or_else(|reason| {
+            if self.delete {
+                self.delete = false;
+                let error = destination::Error::InTheWay {
+                    path: self.prefix.to_string().into(),
+                    reason: format!("nothing is removed, since {reason}"),
+                };
+                self.refused.add(&self.prefix, &error);
+            }
+            Exclude::default()
+        });
+        self.destination.looked_at(Looked {
+            top: self.prefix.clone(),
+            source_path: self.path.clone(),
+            exclude,
+            exclude_caches: facts.exclude_caches,
+            filter: self.filter.clone(),
+        });
     }
 
     /// Restores some entries: directories first, all in one go, then what is in them.
@@ -138,12 +202,26 @@ impl Pass<'_> {
             .map(|entry| Entry { path: self.place(&entry.path, true), ..entry })
             .collect();
         directories.sort_by(|one, other| one.path.cmp(&other.path));
+        let refused = Arc::clone(&self.refused);
         let make = move |destination: &dyn Destination| {
-            directories.iter().try_for_each(|directory| destination.directory(directory))
+            directories.iter().try_for_each(|directory| {
+                let path = &directory.path;
+                if refused.covers(path) {
+                    refused.add_below();
+                    return Ok(());
+                }
+                refused.take_in_directory(path, destination.directory(directory))
+            })
         };
         blocking(self.repository, self.destination, make).await?;
         for stored in entries {
             if !self.wants(&stored.entry) {
+                continue;
+            }
+            if self.refused.covers(&self.place(&stored.entry.path, stored.entry.is_directory())) {
+                if !stored.entry.is_directory() {
+                    self.refused.add_below();
+                }
                 continue;
             }
             self.report.entries += 1;
@@ -208,50 +286,64 @@ impl Pass<'_> {
         if stored.fidelity != Fidelity::Exact {
             self.report.incomplete.push(original);
         }
+        self.has_flags |= stored.entry.inode_flags != 0;
         if stored.entry.path == self.prefix {
             self.root_entry = Some(stored.entry.clone());
         }
         match stored.entry.kind {
-            // Made before.
-            Kind::Directory => Ok(()),
-            // A name only: there is nothing to make.
-            Kind::Unknown => Ok(()),
-            Kind::File if stored.fidelity == Fidelity::Absent => Ok(()),
-            Kind::File => {
-                if self.is_further_name(&stored.entry) {
-                    return Ok(());
-                }
-                self.file(fetcher, stored, damage).await
-            }
-            _ => {
-                if self.is_further_name(&stored.entry) {
-                    return Ok(());
-                }
-                let entry = stored.entry;
-                fetcher
-                    .run(move |shared| {
-                        if !shared.destination.skip(&entry)? {
-                            shared.destination.special(&entry)?;
-                        }
-                        Ok(())
-                    })
-                    .await
-            }
+            // Made before, or a name only: there is nothing to make.
+            Kind::Directory | Kind::Unknown => return Ok(()),
+            Kind::File if stored.fidelity == Fidelity::Absent => return Ok(()),
+            _ => {}
         }
+        let Some(key) = self.link_key(&stored).await? else {
+            return self.restore_one(fetcher, stored, damage).await.map(drop);
+        };
+        let Some(stored) = self.links.put_off(key, stored) else {
+            return if self.links.is_full() {
+                self.make_links(fetcher, damage).await
+            } else {
+                Ok(())
+            };
+        };
+        let (path, links) = (stored.entry.path.clone(), stored.entry.links);
+        match self.restore_one(fetcher, stored, damage).await? {
+            Fate::Written => {
+                if self.links.was_kept(key) {
+                    self.destination.note_copy(&path);
+                }
+                self.links.begin(key, path, links);
+            }
+            Fate::LeftAlone => self.links.keep(key),
+            Fate::Lost => {}
+        }
+        Ok(())
     }
 
-    /// Remembers the first name of a hard-linked file, and puts further ones off.
-    fn is_further_name(&mut self, entry: &Entry) -> bool {
-        if entry.links < 2 {
-            return false;
+    /// Restores one name with its own content.
+    pub(super) async fn restore_one(
+        &mut self,
+        fetcher: &mut Fetcher,
+        stored: StoredEntry,
+        damage: &mpsc::UnboundedSender<Damage>,
+    ) -> Result<Fate, Error> {
+        if stored.entry.is_file() {
+            return self.file(fetcher, stored, damage).await;
         }
-        let inode = (entry.volume, entry.inode);
-        if let Some(first) = self.first_names.get(&inode) {
-            self.links.push((entry.clone(), first.clone()));
-            return true;
+        let entry = Arc::new(stored.entry);
+        match self.skip(&entry).await? {
+            Some(false) => {}
+            Some(true) => return Ok(Fate::LeftAlone),
+            None => return Ok(Fate::Lost),
         }
-        self.first_names.insert(inode, entry.path.clone());
-        false
+        let make = move |shared: &Shared| {
+            let made = shared.destination.special(&entry);
+            if shared.refused.take_in(&entry.path, made)?.is_none() && entry.links > 1 {
+                shared.refused.lose(&entry.path);
+            }
+            Ok(())
+        };
+        fetcher.run(make).await.map(|()| Fate::Written)
     }
 
     async fn file(
@@ -259,14 +351,14 @@ impl Pass<'_> {
         fetcher: &mut Fetcher,
         stored: StoredEntry,
         damage: &mpsc::UnboundedSender<Damage>,
-    ) -> Result<(), Error> {
+    ) -> Result<Fate, Error> {
         let StoredEntry { mut entry, content, extents, .. } = stored;
         entry.extents = match self.repository.extents(&extents, entry.size_bytes).await {
             Ok(runs) => runs,
             Err(error) if error.is_loss() => {
                 let error = self.repository.confirm_loss(error).await?;
                 drop(damage.send(Damage::of_content(entry.path, error)));
-                return Ok(());
+                return Ok(Fate::Lost);
             }
             Err(error) => return Err(error.into()),
         };
@@ -274,11 +366,16 @@ impl Pass<'_> {
             Some(Cutter::Pages { page_bytes }) => Some(page_bytes),
             _ => None,
         };
-        let file = RestoredFile::new(entry, page_bytes);
-        if self.skip(&file).await? {
-            self.report.skipped += 1;
-            return Ok(());
+        let entry = Arc::new(entry);
+        match self.skip(&entry).await? {
+            Some(false) => {}
+            Some(true) => {
+                self.report.skipped += 1;
+                return Ok(Fate::LeftAlone);
+            }
+            None => return Ok(Fate::Lost),
         }
+        let file = RestoredFile::new(entry, page_bytes);
         let mut items = self.repository.content_items(&content);
         let planned = match page_bytes {
             Some(page_bytes) => self.pages(fetcher, &file, &mut items, page_bytes).await,
@@ -292,21 +389,27 @@ impl Pass<'_> {
                 drop(damage.send(Damage::of_content(path, error)));
                 file.spoil();
             }
+            Err(Error::Destination(error)) => refuse(&fetcher.shared(), &file, error)?,
             Err(error) => return Err(error),
         }
-        if file.plan_ends() {
-            return Ok(());
+        let is_whole = !file.is_spoiled();
+        if !file.plan_ends() {
+            fetcher.run(move |shared| finish_pieces(shared, &file, 1)).await?;
         }
-        fetcher.run(move |shared| finish_pieces(shared, &file, 1)).await
+        Ok(if is_whole { Fate::Written } else { Fate::Lost })
     }
 
-    /// Whether what is there must be left alone. Asked only where something may be there.
-    async fn skip(&self, file: &Arc<RestoredFile>) -> Result<bool, Error> {
+    /// Whether what is there must be left alone. Asked only where something may be there. `None` where
+    /// the destination refuses to say.
+    async fn skip(&self, entry: &Arc<Entry>) -> Result<Option<bool>, Error> {
         if !self.destination.may_hold_files() {
-            return Ok(false);
+            return Ok(Some(false));
         }
-        let file = Arc::clone(file);
-        blocking(self.repository, self.destination, move |d| d.skip(&file.entry)).await
+        let (entry, refused) = (Arc::clone(entry), Arc::clone(&self.refused));
+        let skip = move |destination: &dyn Destination| {
+            refused.take_in(&entry.path, destination.skip(&entry))
+        };
+        blocking(self.repository, self.destination, skip).await
     }
 
     async fn stream(
@@ -395,22 +498,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The second pass: further names of files, then the attributes of directories, deepest first.
+    /// The second pass: the attributes of directories, deepest first, and what is to be removed.
     pub(super) async fn seal(&mut self) -> Result<(), Error> {
-        let links = std::mem::take(&mut self.links);
-        let damaged: HashSet<TreePath> =
-            self.report.damage.iter().map(|damage| damage.path.clone()).collect();
-        let (lost, links): (Vec<_>, Vec<_>) =
-            links.into_iter().partition(|(_, first)| damaged.contains(first));
-        let named = lost.into_iter().map(|(entry, first)| {
-            let detail = format!("is another name of {first}, which is damaged");
-            Damage::of_content(entry.path, detail)
-        });
-        self.report.damage.extend(named);
-        let make = move |destination: &dyn Destination| {
-            links.iter().try_for_each(|(entry, first)| destination.link(entry, first))
-        };
-        blocking(self.repository, self.destination, make).await?;
         let mut subtree = self.subtree().await?;
         // Directories whose end has not come yet, from the root down, with the names in them.
         let mut open: Vec<(Entry, Names)> = Vec::new();
@@ -456,18 +545,35 @@ impl Pass<'_> {
     }
 
     async fn close(&mut self, directories: Vec<(Entry, Names)>) -> Result<(), Error> {
-        let delete = self.delete;
+        let (delete, is_dry) = (self.delete, self.is_dry);
+        let refused = Arc::clone(&self.refused);
         let seal = move |destination: &dyn Destination| {
-            let mut removed = 0;
+            let mut removed = Removed::default();
             for (entry, names) in &directories {
-                if delete {
-                    removed += destination.remove_extraneous(&entry.path, names)?;
+                let path = &entry.path;
+                if refused.covers(path) {
+                    continue;
                 }
-                destination.seal_directory(entry)?;
+                // Elsewhere not every name is known that must stay.
+                if delete && entry.seen == Seen::Whole {
+                    let outcome = destination.remove_extraneous(path, names);
+                    if let Some(Removed { names, kept, refused: failed }) =
+                        refused.take_in(path, outcome)?
+                    {
+                        removed.names += names;
+                        removed.kept += kept;
+                        failed.iter().for_each(|(path, error)| refused.add(path, error));
+                    }
+                }
+                if !is_dry {
+                    refused.take_in(path, destination.seal_directory(entry))?;
+                }
             }
             Ok(removed)
         };
-        self.report.removed += blocking(self.repository, self.destination, seal).await?;
+        let removed = blocking(self.repository, self.destination, seal).await?;
+        self.report.removed += removed.names;
+        self.report.kept += removed.kept;
         Ok(())
     }
 }

@@ -189,4 +189,8 @@ impl Store for Counted {
     fn place(&self) -> String {
         self.store.place()
     }
+
+    fn directory(&self) -> Option<std::path::PathBuf> {
+        self.store.directory()
+    }
 }

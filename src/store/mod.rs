@@ -17,6 +17,7 @@ pub mod sftp;
 
 use std::fmt::{self, Debug};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -268,6 +269,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// The repository's URL for people: never a secret in it.
     fn place(&self) -> String;
+
+    /// The directory of this machine that holds the objects, if it is one.
+    fn directory(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 #[cfg(test)]

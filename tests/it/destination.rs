@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use backstay::destination::directory::{DirectoryDestination, Options};
-use backstay::destination::{Destination, Overwrite};
+use backstay::destination::{Destination, Linked, Overwrite, Shortfalls};
 use backstay::entry::{Entry, Extent, FileTime, Kind, TreePath, Xattr};
 use proptest::prelude::*;
 
@@ -172,7 +172,7 @@ fn restore(root: &Path, plan: &Plan, overwrite: Overwrite, stop_after: usize) {
         overwrite,
         delete: overwrite == Overwrite::Always,
         identity: "a plan".to_owned(),
-        map_names: false,
+        ..Options::default()
     });
     destination.begin().unwrap();
     let mut names: BTreeMap<TreePath, BTreeSet<Vec<u8>>> = BTreeMap::new();
@@ -193,7 +193,7 @@ fn restore(root: &Path, plan: &Plan, overwrite: Overwrite, stop_after: usize) {
                 destination.remove_extraneous(&entry.path, &keep).unwrap();
             }
             Body::None => destination.special(entry).unwrap(),
-            Body::Link(first) => destination.link(entry, first).unwrap(),
+            Body::Link(first) => assert_eq!(destination.link(entry, first).unwrap(), Linked::Made),
             Body::Bytes(content) => {
                 let output = destination.create(entry).unwrap();
                 content.for_each_piece(|piece, offset| output.write_at(piece, offset).unwrap());
@@ -214,7 +214,7 @@ fn restore(root: &Path, plan: &Plan, overwrite: Overwrite, stop_after: usize) {
             destination.seal_directory(&item.entry).unwrap();
         }
     }
-    assert_eq!(destination.finish().unwrap(), []);
+    assert_eq!(destination.finish().unwrap(), Shortfalls::default());
 }
 
 const ALL: usize = usize::MAX;

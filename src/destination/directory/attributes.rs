@@ -18,7 +18,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::super::Error;
+use super::super::{Error, ShortfallKind};
 use super::Shared;
 use super::xattrs;
 use crate::entry::{Entry, FileTime, Kind};
@@ -26,12 +26,17 @@ use crate::entry::{Entry, FileTime, Kind};
 const SET_IDS: u32 = 0o6000;
 
 /// The attributes of something on disk, in types that are alike on all machines.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Stat(Statx);
 
 impl Stat {
     pub(super) fn of(directory: impl AsFd, name: &[u8], flags: AtFlags) -> Result<Self, Errno> {
         sys::statx(directory, name, flags, StatxFlags::BASIC_STATS).map(Self)
+    }
+
+    /// What a path leads to, through links.
+    pub(super) fn at(path: &std::path::Path) -> Result<Self, Errno> {
+        sys::statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS).map(Self)
     }
 
     fn file_type(&self) -> FileType {
@@ -144,6 +149,14 @@ impl Handle<'_> {
         }
     }
 
+    /// Fills `value`; returns its length. `ERANGE` where there is more.
+    pub(super) fn get_xattr(self, name: &[u8], value: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Open(descriptor) => sys::fgetxattr(descriptor, name, value),
+            Self::Place(descriptor) => sys::getxattr(own_path(descriptor), name, value),
+        }
+    }
+
     pub(super) fn set_xattr(self, name: &[u8], value: &[u8]) -> Result<(), Errno> {
         let flags = XattrFlags::empty();
         match self {
@@ -237,13 +250,13 @@ impl Shared {
         };
         let detail =
             format!("wanted {}:{}, is {}:{}{cause}{dropped}", wanted.0, wanted.1, is.0, is.1);
-        self.shortfalls.add(&entry.path, "owner", detail);
+        self.shortfalls.add(&entry.path, ShortfallKind::Owner, detail);
     }
 
     fn report_mode(&self, entry: &Entry, wanted: u32, is: u32, errno: Option<Errno>) {
         let cause = errno.map_or_else(String::new, |errno| format!(": {errno}"));
         let detail = format!("wanted {wanted:04o}, is {is:04o}{cause}");
-        self.shortfalls.add(&entry.path, "mode", detail);
+        self.shortfalls.add(&entry.path, ShortfallKind::Mode, detail);
     }
 
     fn report_times(&self, entry: &Entry, after: &Stat, errno: Option<Errno>) {
@@ -256,7 +269,7 @@ impl Shared {
             "wanted {}.{:09}, is {}.{:09} seconds{cause}",
             entry.modified.seconds, entry.modified.nanoseconds, is.seconds, is.nanoseconds
         );
-        self.shortfalls.add(&entry.path, "times", detail);
+        self.shortfalls.add(&entry.path, ShortfallKind::Times, detail);
     }
 }
 

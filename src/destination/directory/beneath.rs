@@ -8,10 +8,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags};
@@ -58,6 +58,9 @@ pub(super) struct Root {
     path: PathBuf,
     directory: Arc<Directory>,
     device: (u32, u32),
+    /// The repository and the cache.
+    protected: Vec<Stat>,
+    is_top_safe: AtomicBool,
     /// Most recently used first.
     recent: Mutex<VecDeque<(TreePath, Arc<Directory>)>>,
     /// One directory of each further file system that is mounted below the root.
@@ -67,7 +70,7 @@ pub(super) struct Root {
 impl Root {
     /// Opens the root if it is there.
     pub(super) fn open_if_there(path: &Path) -> Result<Option<Self>, Error> {
-        match Self::open_made(path) {
+        match Self::open(path, std::iter::empty()) {
             Ok(root) => Ok(Some(root)),
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 Ok(None)
@@ -76,18 +79,13 @@ impl Root {
         }
     }
 
-    /// Opens the root and makes it if it is missing. Links in the path *to* it are the caller's
-    /// own and are followed.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(path).map_err(|source| Error::Io {
-            action: "make directory",
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::open_made(path)
-    }
-
-    fn open_made(path: &Path) -> Result<Self, Error> {
+    /// Opens the root. Links in the path *to* it are the caller's own and are followed.
+    ///
+    /// `protected` directories are never restored into and never removed.
+    pub(super) fn open<'a>(
+        path: &Path,
+        protected: impl Iterator<Item = &'a PathBuf>,
+    ) -> Result<Self, Error> {
         let io_error = |action, source| Error::Io { action, path: path.to_owned(), source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = sys::open(path, flags, Mode::empty())
@@ -101,6 +99,8 @@ impl Root {
             path: path.to_owned(),
             directory: Arc::new(directory),
             device: stat.device(),
+            protected: protected.filter_map(|path| Stat::at(path).ok()).collect(),
+            is_top_safe: AtomicBool::new(false),
             recent: Mutex::default(),
             mounted: Mutex::default(),
         })
@@ -118,6 +118,15 @@ impl Root {
     /// The root itself.
     pub(super) fn top(&self) -> &Directory {
         &self.directory
+    }
+
+    pub(super) fn device(&self) -> (u32, u32) {
+        self.device
+    }
+
+    /// Whether something is the repository or the cache itself.
+    pub(super) fn is_protected(&self, there: &Stat) -> bool {
+        self.protected.iter().any(|kept| kept.identity() == there.identity())
     }
 
     pub(super) fn is_on(&self, device: (u32, u32)) -> bool {
@@ -188,16 +197,27 @@ impl Root {
     }
 
     /// Gives us the rights to work in a directory that was there already; `seal_directory` gives
-    /// it its final mode. It closes it to everyone else's writes meanwhile only if that mode does.
+    /// it its final mode.
     pub(super) fn make_usable(&self, path: &TreePath) -> Result<(), Error> {
+        self.change_mode(path, |mode| mode | 0o700)
+    }
+
+    /// The same, and takes from everyone else the right to write to it, until it is sealed. An ACL
+    /// grants no more than these bits.
+    pub(super) fn close_to_others(&self, path: &TreePath) -> Result<(), Error> {
+        self.change_mode(path, |mode| (mode | 0o700) & !0o022)
+    }
+
+    fn change_mode(&self, path: &TreePath, change: impl Fn(u32) -> u32) -> Result<(), Error> {
         let directory = self.directory(path)?;
         let handle = directory.handle();
         let stat =
             handle.stat().map_err(|errno| self.error("read the attributes of", path, errno))?;
-        if stat.mode() & 0o700 == 0o700 {
+        let wanted = change(stat.mode());
+        if stat.mode() == wanted {
             return Ok(());
         }
-        match handle.set_mode(stat.mode() | 0o700) {
+        match handle.set_mode(wanted) {
             // Not ours: whether we may write there shows when we do.
             Ok(()) | Err(Errno::PERM) => {}
             Err(errno) => return Err(self.error("make writable", path, errno)),
@@ -205,6 +225,38 @@ impl Root {
         // Opened before, it may have been opened only as a place.
         self.forget(path);
         Ok(())
+    }
+
+    /// Looks at who owns the root. Someone who is neither us nor root could exchange everything in
+    /// it, so nothing is restored before an entry of the snapshot says that it is theirs.
+    pub(super) fn judge_top(&self) -> Result<(), Error> {
+        let stat = self.directory.handle().stat();
+        let root = TreePath::root();
+        let stat = stat.map_err(|errno| self.error("read the attributes of", &root, errno))?;
+        let owner = stat.owner().0;
+        let is_safe = owner == 0 || owner == rustix::process::geteuid().as_raw();
+        self.is_top_safe.store(is_safe, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The root's own entry says that its owner may see to what is in it.
+    pub(super) fn top_is_safe(&self) {
+        self.is_top_safe.store(true, Ordering::Relaxed);
+    }
+
+    /// Fails as long as the root belongs to someone who must not see to what is in it.
+    pub(super) fn require_safe_top(&self) -> Result<(), Error> {
+        if self.is_top_safe.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let owner = self.directory.handle().stat().map_or(0, |stat| stat.owner().0);
+        Err(Error::Unsafe {
+            path: self.path.clone(),
+            reason: format!(
+                "it belongs to user {owner}, who could exchange what is restored into it: choose \
+                 another directory, or change its owner"
+            ),
+        })
     }
 
     /// Writes to disk what the root's own file system holds in memory. A write that failed is told
@@ -279,6 +331,13 @@ impl Root {
             .handle()
             .stat()
             .map_err(|errno| self.error("read the attributes of", path, errno))?;
+        if self.is_protected(&stat) {
+            return Err(Error::InTheWay {
+                path: self.full(path),
+                reason: "the repository or the cache is there, and neither is restored into"
+                    .to_owned(),
+            });
+        }
         if !self.is_on(stat.device()) && !directory.is_place_only {
             let mut mounted = self.mounted.lock().unwrap_or_else(PoisonError::into_inner);
             mounted.entry(stat.device()).or_insert_with(|| Arc::clone(directory));

@@ -59,6 +59,22 @@ struct Words {
     began_empty: bool,
     /// Whether it began with the promise to leave what is there.
     began_never: bool,
+    /// The root's mode before others lost the right to write to it.
+    found_mode: u32,
+}
+
+/// Says why the root cannot be taken for this restore, and changes nothing.
+pub(super) fn look(root: &Root, options: &Options) -> Result<(), Error> {
+    let identity = options.identity.escape_default().to_string();
+    let Some(mut file) = open(root)? else {
+        return check_empty(root, options).map(drop);
+    };
+    let text = read(root, &mut file)?;
+    match parse(&text) {
+        Some(words) => check_resumed(root, options, &words, &identity),
+        None if is_torn(&text) => check_empty(root, options).map(drop),
+        None => Err(unknown(root)),
+    }
 }
 
 /// Takes the root for this restore, or says why not.
@@ -72,14 +88,7 @@ pub(super) fn begin(root: &Root, options: &Options) -> Result<(Held, Rules), Err
             Some(words) => return resume(root, options, file, &words, &identity),
             // That restore wrote nothing but this.
             None if is_torn(&text) => return fresh(root, options, Some(file), identity),
-            None => {
-                return Err(unusable(
-                    root,
-                    "its marker .backstay-restore is not one that this version writes: \
-                     finish the restore with the version that began it, or remove the marker \
-                     to give that restore up",
-                ));
-            }
+            None => return Err(unknown(root)),
         }
     }
     fresh(root, options, None, identity)
@@ -91,19 +100,15 @@ fn fresh(
     torn: Option<File>,
     identity: String,
 ) -> Result<(Held, Rules), Error> {
-    let example = example_in(root)?;
-    if let (Overwrite::Refuse, Some(example)) = (options.overwrite, &example) {
-        return Err(Error::NotEmpty {
-            path: root.full(&TreePath::root()),
-            example: String::from_utf8_lossy(example).into_owned(),
-        });
-    }
+    let example = check_empty(root, options)?;
+    let found_mode = mode_of(root)?;
     let words = Words {
         identity,
         began_empty: example.is_none(),
         began_never: options.overwrite == Overwrite::Never,
+        found_mode,
     };
-    let found_mode = open_up(root)?;
+    root.close_to_others(&TreePath::root())?;
     let mut file = match torn {
         Some(file) => file,
         None => make(root)?,
@@ -121,6 +126,27 @@ fn fresh(
     Ok((held, rules))
 }
 
+fn unknown(root: &Root) -> Error {
+    unusable(
+        root,
+        "its marker .backstay-restore is not one that this version writes: \
+         finish the restore with the version that began it, or remove the marker \
+         to give that restore up",
+    )
+}
+
+/// A name in the root, where one may be.
+fn check_empty(root: &Root, options: &Options) -> Result<Option<Vec<u8>>, Error> {
+    let example = example_in(root)?;
+    if let (Overwrite::Refuse, Some(example)) = (options.overwrite, &example) {
+        return Err(Error::NotEmpty {
+            path: root.full(&TreePath::root()),
+            example: String::from_utf8_lossy(example).into_owned(),
+        });
+    }
+    Ok(example)
+}
+
 fn resume(
     root: &Root,
     options: &Options,
@@ -128,6 +154,23 @@ fn resume(
     words: &Words,
     identity: &str,
 ) -> Result<(Held, Rules), Error> {
+    check_resumed(root, options, words, identity)?;
+    // The root may have got its final mode before the interruption.
+    root.close_to_others(&TreePath::root())?;
+    let held = Held { _file: file, is_resumed: true, found_mode: words.found_mode };
+    let rules = Rules {
+        overwrite: Overwrite::Always,
+        replaces_links: words.began_empty || options.overwrite == Overwrite::Always,
+    };
+    Ok((held, rules))
+}
+
+fn check_resumed(
+    root: &Root,
+    options: &Options,
+    words: &Words,
+    identity: &str,
+) -> Result<(), Error> {
     if words.identity != identity {
         return Err(unusable(
             root,
@@ -151,19 +194,26 @@ fn resume(
              or always, or remove the file .backstay-restore and restore elsewhere",
         ));
     }
-    // The root may have got its final mode before the interruption.
-    let found_mode = open_up(root)?;
-    let held = Held { _file: file, is_resumed: true, found_mode };
-    let rules = Rules {
-        overwrite: Overwrite::Always,
-        replaces_links: words.began_empty || options.overwrite == Overwrite::Always,
-    };
-    Ok((held, rules))
+    Ok(())
 }
 
 impl Held {
     pub(super) fn is_resumed(&self) -> bool {
         self.is_resumed
+    }
+
+    /// Gives the root the mode back that it was found with. If that fails, the mode that it has lets
+    /// in fewer.
+    pub(super) fn give_mode_back(&self, root: &Root) {
+        let _ = root.top().handle().set_mode(self.found_mode);
+    }
+
+    /// Takes back what `begin` did, where nothing was restored yet and nothing will be.
+    pub(super) fn give_up(&self, root: &Root) {
+        if !self.is_resumed {
+            let _ = sys::unlinkat(root.top(), NAME, AtFlags::empty());
+        }
+        self.give_mode_back(root);
     }
 
     /// Removes the marker. A sealed root has its final mode and gets its time (`modified`) here;
@@ -197,13 +247,6 @@ impl Held {
     }
 }
 
-/// Gives us the rights to work in the root; returns the mode that it had.
-fn open_up(root: &Root) -> Result<u32, Error> {
-    let found_mode = mode_of(root)?;
-    root.make_usable(&TreePath::root())?;
-    Ok(found_mode)
-}
-
 fn mode_of(root: &Root) -> Result<u32, Error> {
     let stat = root.top().handle().stat();
     let stat =
@@ -219,10 +262,10 @@ pub(super) fn is_reserved(path: &TreePath) -> bool {
 
 impl Words {
     fn to_text(&self) -> String {
-        let Self { identity, began_empty, began_never } = self;
+        let Self { identity, began_empty, began_never, found_mode } = self;
         format!(
             "{TITLE}{VERSION}\nrestore: {identity}\nbegan empty: {began_empty}\n\
-             began with overwrite never: {began_never}\n{END}\n"
+             began with overwrite never: {began_never}\nfound mode: {found_mode:04o}\n{END}\n"
         )
     }
 }
@@ -232,12 +275,14 @@ fn parse(text: &str) -> Option<Words> {
     let rest = rest.strip_prefix("\nrestore: ")?;
     let (identity, rest) = rest.split_once("\nbegan empty: ")?;
     let (began_empty, rest) = rest.split_once("\nbegan with overwrite never: ")?;
-    let (began_never, rest) = rest.split_once('\n')?;
+    let (began_never, rest) = rest.split_once("\nfound mode: ")?;
+    let (found_mode, rest) = rest.split_once('\n')?;
     (rest == format!("{END}\n")).then_some(())?;
     Some(Words {
         identity: identity.to_owned(),
         began_empty: began_empty.parse().ok()?,
         began_never: began_never.parse().ok()?,
+        found_mode: u32::from_str_radix(found_mode, 8).ok().filter(|mode| *mode <= 0o7777)?,
     })
 }
 
@@ -277,6 +322,20 @@ fn open(root: &Root) -> Result<Option<File>, Error> {
         .map_err(|errno| root.error("read the attributes of", &path(), errno))?;
     if !opened.is_file() {
         return Err(in_the_way());
+    }
+    // Someone else's marker would make us go on with a restore that is none, in a directory whose
+    // content is not ours to replace.
+    let is_ours = opened.owner().0 == rustix::process::geteuid().as_raw()
+        && opened.links() == 1
+        && opened.mode() & 0o022 == 0;
+    if !is_ours {
+        return Err(Error::Unsafe {
+            path: root.full(&path()),
+            reason: "this marker of an unfinished restore belongs to another user, has further \
+                     names, or can be written by others: finish the restore as the user that \
+                     began it, or remove the marker to give that restore up"
+                .to_owned(),
+        });
     }
     Ok(Some(descriptor.into()))
 }
@@ -338,6 +397,7 @@ mod tests {
             identity: "snapshot 4f source a\\nb\\nend".to_owned(),
             began_empty: true,
             began_never: false,
+            found_mode: 0o1777,
         };
         let text = words.to_text();
         assert_eq!(parse(&text), Some(words));

@@ -1,17 +1,23 @@
 //! A directory as destination: a local disk, a mounted volume, a scratch place of a drill.
 //!
-//! Three promises shape this folder. *Never outside*: every path is walked from the root's
+//! Four promises shape this folder. *Never outside*: every path is walked from the root's
 //! descriptor, one component at a time, and no link is followed (`beneath`). *Never half a restore
 //! that looks whole*: a marker lies in the root until everything is durable (`marker`). *Never a
-//! silent loss*: each attribute is read back, and what differs is a [`Shortfall`] (`attributes`).
+//! silent loss*: each attribute is read back, and what differs is a shortfall (`attributes`).
+//! *Never for other eyes*: files are made new and for us alone, and nothing is reused that someone
+//! else may hold open (`present`, `made`).
 
 mod attributes;
 mod beneath;
 mod file;
+mod flags;
 mod holes;
+mod made;
 mod marker;
 mod node;
+mod overlap;
 mod owners;
+mod present;
 mod remove;
 mod shortfalls;
 mod xattrs;
@@ -19,19 +25,22 @@ mod xattrs;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use rustix::fs::{self as sys, Mode};
+use rustix::fs as sys;
 use rustix::io::Errno;
 
-use super::{Destination, Error, Existing, Output, Overwrite, Shortfall};
+use super::{
+    Destination, Error, Existing, Linked, Looked, Output, Overwrite, Removed, ShortfallKind,
+    Shortfalls,
+};
 use crate::entry::{Entry, TreePath};
 use beneath::Root;
 use owners::Owners;
-use shortfalls::Shortfalls;
+use shortfalls::Collector;
 
 /// How a directory is to be filled.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +54,10 @@ pub struct Options {
     /// Which restore this is: repository, snapshot, source. An interrupted restore is resumed only
     /// by one with the same words.
     pub identity: String,
+    /// Directories that must neither lie in the destination nor hold it: the repository.
+    pub keep_apart: Vec<PathBuf>,
+    /// Directories that are never removed, wherever they are: the cache.
+    pub keep: Vec<PathBuf>,
     /// Look owners up by name on this system first, and by number only where there is no such
     /// name. Numbers are the default: names of another machine rarely mean the same account.
     pub map_names: bool,
@@ -60,12 +73,20 @@ pub struct DirectoryDestination {
 #[derive(Debug)]
 struct Shared {
     options: Options,
-    shortfalls: Shortfalls,
+    shortfalls: Collector,
     owners: Owners,
+    /// The user that restores.
+    user_id: u32,
     begun: OnceLock<Begun>,
+    /// The root of a dry run.
+    seen: OnceLock<Root>,
     /// The root's own entry: its attributes come last of all, since removing the marker changes
     /// its times and needs it writable.
     root_entry: Mutex<Option<Entry>>,
+    /// What the backup of the source that is restored looked at.
+    looked: Mutex<Arc<Looked>>,
+    /// What was found at the names of files that are on their way.
+    found: Mutex<HashMap<TreePath, present::Found>>,
 }
 
 /// What `begin` found and opened.
@@ -83,10 +104,14 @@ impl DirectoryDestination {
         Self {
             shared: Arc::new(Shared {
                 options,
-                shortfalls: Shortfalls::default(),
+                shortfalls: Collector::default(),
                 owners,
+                user_id: rustix::process::geteuid().as_raw(),
                 begun: OnceLock::new(),
+                seen: OnceLock::new(),
                 root_entry: Mutex::default(),
+                looked: Mutex::default(),
+                found: Mutex::default(),
             }),
         }
     }
@@ -118,15 +143,16 @@ impl Shared {
     fn leave_out_reserved(&self, path: &TreePath) {
         self.shortfalls.add(
             path,
-            "entry",
+            ShortfallKind::Marker,
             "left out: the name belongs to Backstay's own marker of an unfinished restore",
         );
     }
 }
 
-impl Destination for DirectoryDestination {
-    fn begin(&self) -> Result<(), Error> {
-        let options = &self.shared.options;
+impl Shared {
+    /// What can be refused before anything is opened.
+    fn check_options(&self) -> Result<(), Error> {
+        let options = &self.options;
         if options.delete && options.overwrite == Overwrite::Never {
             return Err(Error::Unusable {
                 path: options.path.clone(),
@@ -135,12 +161,38 @@ impl Destination for DirectoryDestination {
                     .to_owned(),
             });
         }
-        let root = Root::open(&options.path)?;
+        overlap::refuse(&options.path, &options.keep_apart)
+    }
+}
+
+impl Destination for DirectoryDestination {
+    fn begin(&self) -> Result<(), Error> {
+        let options = &self.shared.options;
+        self.shared.check_options()?;
+        let make = std::fs::create_dir_all(&options.path);
+        make.map_err(|source| self.shared.error("make directory", &TreePath::root(), source))?;
+        let root = Root::open(&options.path, options.keep_apart.iter().chain(&options.keep))?;
+        root.judge_top()?;
         let (marker, rules) = marker::begin(&root, options)?;
         let begun = Begun { root, marker, rules };
         // A second `begin` cannot come here: the marker's lock is held by the first.
         drop(self.shared.begun.set(begun));
         Ok(())
+    }
+
+    fn look(&self) -> Result<(), Error> {
+        let options = &self.shared.options;
+        self.shared.check_options()?;
+        match Root::open(&options.path, options.keep_apart.iter().chain(&options.keep)) {
+            Ok(root) => {
+                marker::look(&root, options)?;
+                drop(self.shared.seen.set(root));
+                Ok(())
+            }
+            // It will be made, and nothing is in it.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn names(&self, directory: &TreePath) -> Result<Vec<Vec<u8>>, Error> {
@@ -152,51 +204,24 @@ impl Destination for DirectoryDestination {
     }
 
     fn directory(&self, entry: &Entry) -> Result<(), Error> {
-        let begun = self.shared.begun()?;
-        if entry.path.is_root() {
-            return begun.root.make_usable(&entry.path);
-        }
-        if marker::is_reserved(&entry.path) {
-            self.shared.leave_out_reserved(&entry.path);
-            return Ok(());
-        }
-        let (parent, name) = begun.root.parent(&entry.path)?;
-        match sys::mkdirat(&parent, name, Mode::RWXU) {
-            // A default ACL of the destination may keep even us out of what we made.
-            Ok(()) => return begun.root.make_usable(&entry.path),
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(begun.root.error("make directory", &entry.path, errno)),
-        }
-        let there = begun.root.stat(&parent, name, &entry.path)?;
-        if there.is_some_and(|there| there.is_directory()) {
-            return begun.root.make_usable(&entry.path);
-        }
-        // A link is replaced itself and never looked behind. `if-changed` is not enough: someone
-        // may have moved the directory to a bigger disk and left the link on purpose.
-        if there.is_some() && !begun.rules.replaces_links {
-            return Err(Error::InTheWay {
-                path: begun.root.full(&entry.path),
-                reason: "the snapshot has a directory here, and links are never followed: \
-                         move it away, or say --overwrite always"
-                    .to_owned(),
-            });
-        }
-        self.shared.clear_way(begun, &parent, name, &entry.path)?;
-        sys::mkdirat(&parent, name, Mode::RWXU)
-            .map_err(|errno| begun.root.error("make directory", &entry.path, errno))?;
-        begun.root.make_usable(&entry.path)
+        self.shared.directory(entry)
     }
 
     fn special(&self, entry: &Entry) -> Result<(), Error> {
         self.shared.special(entry)
     }
 
-    fn link(&self, entry: &Entry, first: &TreePath) -> Result<(), Error> {
+    fn link(&self, entry: &Entry, first: &TreePath) -> Result<Linked, Error> {
         self.shared.link(entry, first)
     }
 
+    fn note_copy(&self, path: &TreePath) {
+        let detail = "is a copy: another name of the file was there and is left as it is";
+        self.shared.shortfalls.add(path, ShortfallKind::Link, detail);
+    }
+
     fn existing(&self, entry: &Entry) -> Result<Option<Box<dyn Existing>>, Error> {
-        let existing = file::existing(&self.shared, entry)?;
+        let existing = present::existing(&self.shared, entry)?;
         Ok(existing.map(|existing| Box::new(existing) as Box<dyn Existing>))
     }
 
@@ -212,6 +237,7 @@ impl Destination for DirectoryDestination {
         if marker::is_reserved(&entry.path) {
             return Ok(());
         }
+        self.shared.lock_found().remove(&entry.path);
         let Some((parent, name)) = begun.root.parent_if_there(&entry.path)? else {
             return Ok(());
         };
@@ -251,16 +277,23 @@ impl Destination for DirectoryDestination {
         Ok(Box::new(file::create(&self.shared, entry)?))
     }
 
+    fn looked_at(&self, looked: Looked) {
+        *self.shared.lock_looked() = Arc::new(looked);
+    }
+
     fn remove_extraneous(
         &self,
         directory: &TreePath,
         keep: &BTreeSet<Vec<u8>>,
-    ) -> Result<u64, Error> {
-        let begun = self.shared.begun()?;
+    ) -> Result<Removed, Error> {
         if !self.shared.options.delete || marker::is_reserved(directory) {
-            return Ok(0);
+            return Ok(Removed::default());
         }
-        remove::extraneous(&begun.root, directory, keep)
+        match (self.shared.begun.get(), self.shared.seen.get()) {
+            (Some(begun), _) => self.shared.remove_extraneous(&begun.root, directory, keep, true),
+            (None, Some(root)) => self.shared.count_extraneous(root, directory, keep),
+            (None, None) => Ok(Removed::default()),
+        }
     }
 
     fn seal_directory(&self, entry: &Entry) -> Result<(), Error> {
@@ -280,6 +313,10 @@ impl Destination for DirectoryDestination {
         Ok(())
     }
 
+    fn protect(&self, entry: &Entry) -> Result<(), Error> {
+        self.shared.protect(entry)
+    }
+
     fn write_back(&self) -> Result<(), Error> {
         self.shared.begun()?.root.sync_own_file_system()
     }
@@ -287,22 +324,45 @@ impl Destination for DirectoryDestination {
     /// One `syncfs` for each file system, since an `fsync` for each file costs 0.24 ms at best and
     /// a hundred thousand files would take minutes: 200 files of 5 bytes took 0.05 ms each and
     /// 31 ms for the one `syncfs`, measured on ext4.
-    fn finish(&self) -> Result<Vec<Shortfall>, Error> {
+    fn finish(&self) -> Result<Shortfalls, Error> {
         let begun = self.shared.begun()?;
         let root_entry = self.shared.lock_root_entry().take();
         if let Some(entry) = &root_entry {
             self.shared.apply(begun.root.top().handle(), entry)?;
         }
         begun.root.sync_file_systems()?;
-        let modified = root_entry.map(|entry| entry.modified);
+        let modified = root_entry.as_ref().map(|entry| entry.modified);
         begun.marker.remove(&begun.root, modified)?;
+        if let Some(entry) = &root_entry {
+            self.shared.set_flags(begun.root.top(), entry);
+        }
+        begun.root.sync_root()?;
+        Ok(self.shared.shortfalls.take())
+    }
+
+    fn suspend(&self) -> Result<Shortfalls, Error> {
+        let begun = self.shared.begun()?;
+        if let Some(entry) = self.shared.lock_root_entry().take() {
+            self.shared.apply(begun.root.top().handle(), &entry)?;
+        } else {
+            begun.marker.give_mode_back(&begun.root);
+        }
+        begun.root.sync_file_systems()?;
         begun.root.sync_root()?;
         Ok(self.shared.shortfalls.take())
     }
 }
 
 impl Shared {
-    fn lock_root_entry(&self) -> std::sync::MutexGuard<'_, Option<Entry>> {
+    fn lock_root_entry(&self) -> MutexGuard<'_, Option<Entry>> {
         self.root_entry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_looked(&self) -> MutexGuard<'_, Arc<Looked>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_found(&self) -> MutexGuard<'_, HashMap<TreePath, present::Found>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,56 +3,49 @@
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::super::Shortfall;
+use super::super::{Shortfall, ShortfallKind, Shortfalls};
 use crate::entry::TreePath;
 
 /// Listed one by one; a restore of a million foreign owners as non-root must not fill the memory.
 const LISTED: usize = 10_000;
 
-/// A bounded list and the full count.
+/// A bounded list and the full counts.
 #[derive(Debug, Default)]
-pub(super) struct Shortfalls {
-    collected: Mutex<Collected>,
+pub(super) struct Collector {
+    collected: Mutex<Shortfalls>,
 }
 
-#[derive(Debug, Default)]
-struct Collected {
-    listed: Vec<Shortfall>,
-    count: u64,
-}
+impl Collector {
+    /// Notes that an entry lacks something whose kind says all.
+    pub(super) fn add(&self, path: &TreePath, kind: ShortfallKind, detail: impl Display) {
+        self.add_named(path, kind, kind.as_str(), detail);
+    }
 
-impl Shortfalls {
-    pub(super) fn add(&self, path: &TreePath, what: impl Into<String>, detail: impl Display) {
+    /// Notes that an entry lacks `what`.
+    pub(super) fn add_named(
+        &self,
+        path: &TreePath,
+        kind: ShortfallKind,
+        what: impl Into<String>,
+        detail: impl Display,
+    ) {
         let mut collected = self.lock();
-        collected.count += 1;
+        *collected.counts.entry(kind).or_default() += 1;
         if collected.listed.len() < LISTED {
-            let shortfall =
-                Shortfall { path: path.clone(), what: what.into(), detail: detail.to_string() };
-            collected.listed.push(shortfall);
+            let (path, what, detail) = (path.clone(), what.into(), detail.to_string());
+            collected.listed.push(Shortfall { path, kind, what, detail });
         }
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.lock().count
+        self.lock().count()
     }
 
-    /// The list; where it was cut off, its last item says how many more there are.
-    pub(super) fn take(&self) -> Vec<Shortfall> {
-        let mut collected = self.lock();
-        let mut listed = std::mem::take(&mut collected.listed);
-        let listed_count = u64::try_from(listed.len()).unwrap_or(u64::MAX);
-        let more = collected.count.saturating_sub(listed_count);
-        if more > 0 {
-            listed.push(Shortfall {
-                path: TreePath::root(),
-                what: "more".to_owned(),
-                detail: format!("{more} further shortfalls are not listed"),
-            });
-        }
-        listed
+    pub(super) fn take(&self) -> Shortfalls {
+        std::mem::take(&mut self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Collected> {
+    fn lock(&self) -> MutexGuard<'_, Shortfalls> {
         self.collected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,14 +55,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_bounded_and_says_so() {
-        let shortfalls = Shortfalls::default();
+    fn the_list_is_bounded_and_the_counts_are_not() {
+        let shortfalls = Collector::default();
         for _ in 0..LISTED + 7 {
-            shortfalls.add(&TreePath::root(), "owner", "not permitted");
+            shortfalls.add(&TreePath::root(), ShortfallKind::Owner, "not permitted");
         }
-        assert_eq!(shortfalls.count(), 10_007);
-        let list = shortfalls.take();
-        assert_eq!(list.len(), LISTED + 1);
-        assert_eq!(list.last().unwrap().detail, "7 further shortfalls are not listed");
+        shortfalls.add(&TreePath::root(), ShortfallKind::Mode, "not permitted");
+        assert_eq!(shortfalls.count(), 10_008);
+        let all = shortfalls.take();
+        assert_eq!(all.listed.len(), LISTED);
+        assert_eq!(all.count_of(|kind| kind != ShortfallKind::Owner), 1);
+        assert_eq!(shortfalls.count(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use super::super::ShortfallKind;
 use super::Shared;
 use super::attributes::Handle;
 use crate::entry::{Entry, Kind};
@@ -23,6 +24,16 @@ pub(super) fn is_for_users(name: &[u8]) -> bool {
 pub(super) fn access_acl(entry: &Entry) -> Option<&[u8]> {
     let acl = entry.xattrs.iter().find(|xattr| xattr.name == ACCESS_ACL);
     acl.map(|acl| acl.value.as_slice())
+}
+
+/// Whether the access ACL of what is there is the entry's own, or there is none.
+pub(super) fn has_acl_of(entry: &Entry, handle: Handle<'_>) -> bool {
+    let mut value = vec![0; 4096];
+    match handle.get_xattr(ACCESS_ACL, &mut value) {
+        Ok(length) => value.get(..length) == access_acl(entry),
+        // A longer one is not compared.
+        Err(errno) => matches!(errno, Errno::NODATA | Errno::NOTSUP),
+    }
 }
 
 /// Sets the attributes whose name `wanted` picks.
@@ -75,7 +86,7 @@ pub(super) fn remove_foreign(shared: &Shared, handle: Handle<'_>, entry: &Entry)
 
 fn report(shared: &Shared, entry: &Entry, name: &[u8], errno: Errno) {
     let what = format!("xattr {}", String::from_utf8_lossy(name));
-    shared.shortfalls.add(&entry.path, what, errno);
+    shared.shortfalls.add_named(&entry.path, ShortfallKind::of_xattr(name), what, errno);
 }
 
 /// `mode` with the group bits that the ACL grants to the owning group. Under an ACL the mode's

@@ -58,10 +58,14 @@ impl Pass<'_> {
         };
         let text = write_timeline_marker_text(&marker);
         let entry = self.marker_entry(text.len());
+        let refused = Arc::clone(&self.refused);
         let write = move |destination: &dyn Destination| {
-            let output: Arc<dyn Output> = destination.create(&entry)?.into();
-            output.write_at(text.as_bytes(), 0)?;
-            output.finish()
+            let write = || {
+                let output: Arc<dyn Output> = destination.create(&entry)?.into();
+                output.write_at(text.as_bytes(), 0)?;
+                output.finish()
+            };
+            refused.take_in(&entry.path, write()).map(drop)
         };
         if let Some(names) = &mut self.extra_names {
             names.insert(TIMELINE_MARKER_NAME.as_bytes().to_vec());

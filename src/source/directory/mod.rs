@@ -7,7 +7,6 @@
 
 mod chosen;
 mod cut;
-mod exclude;
 mod files;
 mod listing;
 mod pin;
@@ -26,12 +25,12 @@ use rustix::fs::RawDir;
 
 use self::chosen::Chosen;
 use self::cut::{PinnedCut, WalkingCut};
-use self::exclude::Exclude;
 use self::files::BelowFiles;
 use self::walk::Walk;
 use super::file::{Cutting, Owners, Reading, Root, Steadiness};
 use super::{Cut, CutterChoice, Error, Source};
 use crate::entry::TreePath;
+use crate::exclude::Exclude;
 use crate::source::Previous;
 use crate::units::{KIB, MIB};
 use crate::world::World;

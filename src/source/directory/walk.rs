@@ -11,13 +11,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags, Statx, StatxAttributes, openat, readlinkat};
-use rustix::io::{Errno, pread};
+use rustix::fs::{FileType, Statx, StatxAttributes, readlinkat};
+use rustix::io::Errno;
 
 use super::chosen::Chosen;
-use super::exclude::Exclude;
 use super::listing::{Names, list};
 use crate::entry::{Entry, Kind, Seen, TreePath};
+use crate::exclude::{CACHE_TAG, Exclude, is_tagged_cache};
 use crate::facts::DirectoryFacts;
 use crate::source::file::{Identity, Owners, Root, entry_of, problem, stat_at, stat_fd};
 use crate::source::{Batch, Error, Fault, Problem};
@@ -34,10 +34,6 @@ const LEAST_NAMES_BYTES: usize = 256 * KIB;
 
 /// The kernel fills it with names in one call.
 const NAMES_BUFFER_BYTES: usize = 64 * KIB;
-
-/// What opens a cache directory's tag file (<https://bford.info/cachedir/>).
-const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
-const CACHE_TAG: &std::ffi::CStr = c"CACHEDIR.TAG";
 
 /// What to walk and what to leave out.
 #[derive(Debug)]
@@ -386,14 +382,4 @@ fn kind_of(file_type: FileType, stat: &Statx) -> Option<Kind> {
         FileType::BlockDevice => Some(Kind::BlockDevice { major, minor }),
         _ => None,
     }
-}
-
-/// Whether a directory declares itself a cache.
-fn is_tagged_cache(directory: &OwnedFd) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(tag) = openat(directory, CACHE_TAG, flags, Mode::empty()) else {
-        return false;
-    };
-    let mut head = [0; CACHE_SIGNATURE.len()];
-    pread(&tag, &mut head, 0) == Ok(head.len()) && head == CACHE_SIGNATURE
 }

@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::{Root, UNFINISHED, failed};
@@ -58,7 +58,9 @@ impl Root {
     pub(super) fn overwrite_probe(&self, key: &Key, content: &Bytes) -> Result<bool, Error> {
         Error::check_probe_key(key)?;
         let path = self.path_of("overwrite", key)?;
-        let opened = OpenOptions::new().write(true).truncate(true).open(path);
+        // A link that someone planted there would lead to a file that is none of ours.
+        let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+        let opened = OpenOptions::new().write(true).truncate(true).custom_flags(no_link).open(path);
         match opened.and_then(|mut file| file.write_all(content)) {
             Ok(()) => Ok(true),
             Err(error) if Class::of_io(&error) == Class::Denied => Ok(false),

@@ -166,4 +166,8 @@ impl Store for LocalStore {
     fn place(&self) -> String {
         self.root.path.display().to_string()
     }
+
+    fn directory(&self) -> Option<PathBuf> {
+        Some(self.root.path.clone())
+    }
 }

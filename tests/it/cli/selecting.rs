@@ -148,13 +148,60 @@ fn a_log_is_not_taken_apart() {
     assert_eq!(names(&place.path("r")), ["a.txt"]);
 }
 
-/// Until what --delete removes follows the same patterns, it would remove what they leave out.
+/// What the patterns leave out stays, be it in the snapshot or not, and so does a directory that they do
+/// not name.
 #[test]
-fn a_part_is_not_made_the_whole() {
+fn delete_removes_only_what_the_patterns_select() {
     let place = server();
-    for pattern in [["--include", "*.log"], ["--exclude", "*.log"]] {
+    let fill = || {
+        drop(fs::remove_dir_all(place.path("r")));
+        for name in
+            ["log/x.log", "log/mine", "log/deep/er/y.log", "etc/z.log", "q/a.log", "w.log/v"]
+        {
+            place.write(&format!("r/{name}"), b"mine");
+        }
+    };
+    let restore = |patterns: &[&str]| {
         let base = ["restore", "latest:server", "--to", "r", "--overwrite", "always", "--delete"];
-        let said = place.recover(base.iter().chain(&pattern));
-        said.refuses(2, &["--delete", "SNAPSHOT:SOURCE/PATH"]);
+        let dry = place.recover(base.iter().chain(patterns).chain(&["--dry-run", "--json"])).ok();
+        let done = place.recover(base.iter().chain(patterns).chain(&["--json"])).ok();
+        let removed = dry.json("restore")["removed"].clone();
+        assert_eq!(removed, done.json("restore")["removed"], "{patterns:?}");
+        names(&place.path("r")).join(" ")
+    };
+    fill();
+    assert_eq!(
+        restore(&["--include", "*.log"]),
+        "etc/ etc/z.log log/ log/deep/ log/deep/er/ log/deep/er/old.log log/mine log/today.log q/ q/a.log"
+    );
+    fill();
+    assert_eq!(
+        restore(&["--include", "log/", "--exclude", "x.log"]),
+        "etc/ etc/z.log log/ log/deep/ log/deep/er/ log/deep/er/old.log log/today.log log/x.log q/ q/a.log \
+         w.log/ w.log/v"
+    );
+    fill();
+    assert_eq!(
+        restore(&["--exclude", "*.log"]),
+        "etc/ etc/app.conf etc/private/ etc/private/key etc/z.log log/ log/deep/ log/deep/er/ \
+         log/deep/er/y.log log/x.log notes q/ q/a.log w.log/ w.log/v"
+    );
+}
+
+/// What a list did not name, and what is beside a single file or a stream, was not looked at.
+#[test]
+fn delete_leaves_what_no_backup_looked_at() {
+    let place = server();
+    place.write("list", b"log/today.log\n");
+    place.run(["backup", "part=server", "--files-from", "list"]).ok();
+    place.run(["backup", "one=server/notes"]).ok();
+    let mut command = place.command();
+    super::said(command.args(["backup", "db=-", "--stdin-name", "dump"]).write_stdin("dump")).ok();
+    for what in ["latest:part", "latest:one", "latest:db"] {
+        let arguments = ["restore", what, "--to", "server", "--overwrite", "always", "--delete"];
+        place.recover(arguments).ok();
+        assert_eq!(fs::read(place.path("server/etc/private/key")).unwrap(), b"key", "{what}");
+        assert!(place.path("server/log/deep/er/old.log").exists(), "{what}");
     }
+    assert_eq!(fs::read(place.path("server/dump")).unwrap(), b"dump");
 }

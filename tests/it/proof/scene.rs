@@ -157,7 +157,7 @@ pub async fn restore_part(
     let destination = into_directory(to, Overwrite::Refuse);
     let report = try_restore(repository, snapshot, destination, &part(path)).await.unwrap();
     assert_eq!(report.damage, []);
-    assert_eq!(report.shortfalls, []);
+    assert_eq!(report.shortfalls.listed, []);
     assert_eq!(report.incomplete, []);
     report
 }

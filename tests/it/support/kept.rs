@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use backstay::destination::{Destination, Error, Existing, Output, Shortfall};
+use backstay::destination::{Destination, Error, Existing, Linked, Output, Shortfalls};
 use backstay::entry::{Entry, TreePath};
 use backstay::units::to_usize;
 
@@ -54,10 +54,10 @@ impl Destination for Kept {
         Ok(())
     }
 
-    fn link(&self, entry: &Entry, first: &TreePath) -> Result<(), Error> {
+    fn link(&self, entry: &Entry, first: &TreePath) -> Result<Linked, Error> {
         let bytes = self.items.lock().unwrap()[first].bytes.clone();
         self.put(entry, bytes, true);
-        Ok(())
+        Ok(Linked::Made)
     }
 
     fn existing(&self, _: &Entry) -> Result<Option<Box<dyn Existing>>, Error> {
@@ -87,8 +87,12 @@ impl Destination for Kept {
         Ok(())
     }
 
-    fn finish(&self) -> Result<Vec<Shortfall>, Error> {
-        Ok(Vec::new())
+    fn finish(&self) -> Result<Shortfalls, Error> {
+        Ok(Shortfalls::default())
+    }
+
+    fn suspend(&self) -> Result<Shortfalls, Error> {
+        self.finish()
     }
 }
 

@@ -14,6 +14,7 @@ pub mod moto;
 pub mod nginx;
 pub mod password_ssh;
 pub mod proxy;
+pub mod refusing;
 pub mod seaweed;
 pub mod server;
 pub mod sshd;

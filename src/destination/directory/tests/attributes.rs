@@ -101,7 +101,7 @@ fn a_time_that_cannot_be_is_a_shortfall() {
     // The kernel's word for "now".
     entry.modified.nanoseconds = 0x3fff_ffff;
     restore_file(&destination, &entry, b"");
-    let shortfalls = destination.finish().unwrap();
+    let shortfalls = destination.finish().unwrap().listed;
     assert_eq!(shortfalls.len(), 1);
     assert_eq!(shortfalls[0].what, "times");
 }
@@ -171,7 +171,7 @@ fn set_ids_survive_a_change_of_owner_or_are_dropped_aloud() {
     entry.mode = 0o6755;
     (entry.user_id, entry.group_id) = (SOMEONE, SOMEONE);
     restore_file(&destination, &entry, b"x");
-    let shortfalls = destination.finish().unwrap();
+    let shortfalls = destination.finish().unwrap().listed;
     let made = fs::metadata(place.at("f")).unwrap();
     if is_root() {
         assert_eq!(shortfalls, []);
@@ -192,7 +192,7 @@ fn the_number_that_means_unchanged_is_no_owner() {
     let mut entry = file("f", 1);
     entry.user_id = u32::MAX;
     restore_file(&destination, &entry, b"x");
-    assert_eq!(destination.finish().unwrap()[0].what, "owner");
+    assert_eq!(destination.finish().unwrap().listed[0].what, "owner");
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn devices_without_the_right_are_a_shortfall() {
     let (major, minor) = (8, 1);
     let device = entry("sda1", Kind::BlockDevice { major, minor }, 0o600);
     destination.special(&device).unwrap();
-    assert_eq!(destination.finish().unwrap()[0].what, "device");
+    assert_eq!(destination.finish().unwrap().listed[0].what, "device");
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn an_attribute_that_cannot_be_set_is_a_shortfall() {
     entry.xattrs = vec![xattr("nonsense.name", b"x")];
     restore_file(&destination, &entry, b"x");
     assert_eq!(destination.shortfall_count(), 1);
-    let shortfalls = destination.finish().unwrap();
+    let shortfalls = destination.finish().unwrap().listed;
     assert_eq!(shortfalls[0].what, "xattr nonsense.name");
     assert_eq!(fs::read(place.at("f")).unwrap(), b"x");
 }

@@ -25,9 +25,9 @@ fn only_what_is_extraneous_goes() {
     let keep = BTreeSet::from([b"kept".to_vec()]);
     let removed = destination.remove_extraneous(&TreePath::root(), &keep);
     // old, lost+found, deep, er, f, other, deep, .backstay-removed-1, link; link.
-    assert_eq!(removed.unwrap(), 10);
+    assert_eq!(removed.unwrap().names, 10);
     let removed = destination.remove_extraneous(&path("kept"), &BTreeSet::new());
-    assert_eq!(removed.unwrap(), 1);
+    assert_eq!(removed.unwrap().names, 1);
     finish(&destination);
     let mut left: Vec<_> =
         fs::read_dir(place.root()).unwrap().map(|item| item.unwrap().file_name()).collect();
@@ -42,7 +42,7 @@ fn nothing_goes_unless_asked() {
     fs::create_dir_all(place.at("old")).unwrap();
     let destination = place.begin(Overwrite::Always);
     let removed = destination.remove_extraneous(&TreePath::root(), &BTreeSet::new());
-    assert_eq!(removed.unwrap(), 0);
+    assert_eq!(removed.unwrap().names, 0);
     assert!(place.at("old").exists());
 }
 
@@ -55,6 +55,6 @@ fn directories_that_keep_us_out_go_too() {
     }
     let destination = deleting(&place);
     let removed = destination.remove_extraneous(&TreePath::root(), &BTreeSet::new());
-    assert_eq!(removed.unwrap(), 4);
+    assert_eq!(removed.unwrap().names, 4);
     finish(&destination);
 }

@@ -117,14 +117,15 @@ fn damaged_extents_leave_nothing_out() {
 }
 
 #[test]
-fn a_file_with_two_names_keeps_its_bytes_but_not_its_link() {
+fn a_file_with_two_names_gives_way_to_a_new_one() {
     let place = Place::new();
     fs::create_dir(place.root()).unwrap();
     let (entry, content) = sparse("f", 3 * MIB, &[(MIB, MIB)]);
     fs::write(place.at("f"), bytes(3 * MIB)).unwrap();
     fs::hard_link(place.at("f"), place.at("g")).unwrap();
     let destination = place.begin(Overwrite::Always);
-    destination.create(&entry).unwrap().finish().unwrap();
+    assert!(destination.existing(&entry).unwrap().is_none());
+    restore_file(&destination, &entry, &content);
     finish(&destination);
     assert!(fs::read(place.at("f")).unwrap() == content);
     assert!(fs::read(place.at("g")).unwrap() == bytes(3 * MIB));
@@ -138,8 +139,12 @@ fn sizes_change_both_ways() {
     fs::write(place.at("long"), "too long").unwrap();
     fs::write(place.at("short"), "too").unwrap();
     let destination = place.begin(Overwrite::Always);
-    destination.create(&file("long", 3)).unwrap().finish().unwrap();
-    let output = destination.create(&file("short", 9)).unwrap();
+    let long = file("long", 3);
+    assert!(destination.existing(&long).unwrap().is_some());
+    destination.create(&long).unwrap().finish().unwrap();
+    let short = file("short", 9);
+    assert!(destination.existing(&short).unwrap().is_some());
+    let output = destination.create(&short).unwrap();
     output.write_at(b" short", 3).unwrap();
     output.finish().unwrap();
     destination.create(&file("empty", 0)).unwrap().finish().unwrap();
@@ -154,10 +159,6 @@ fn sizes_change_both_ways() {
 #[test]
 fn what_is_skipped_in_which_mode() {
     let place = Place::new();
-    let destination = place.begin(Overwrite::Always);
-    destination.directory(&directory("d")).unwrap();
-    restore(&destination, "d/same", "same");
-    finish(&destination);
     let same = file("d/same", 4);
     let mut newer = same.clone();
     newer.modified.nanoseconds += 1;
@@ -167,6 +168,10 @@ fn what_is_skipped_in_which_mode() {
         (Overwrite::Never, [true, true, true, false]),
     ];
     for (overwrite, expected) in cases {
+        let destination = place.begin(Overwrite::Always);
+        destination.directory(&directory("d")).unwrap();
+        restore(&destination, "d/same", "same");
+        finish(&destination);
         let destination = place.begin(overwrite);
         let entries = [&same, &newer, &file("d/same", 5), &file("d/new", 4)];
         let skipped = entries.map(|entry| destination.skip(entry).unwrap());
@@ -189,7 +194,7 @@ fn never_writes_nothing_over() {
     let destination = place.begin(Overwrite::Never);
     assert!(destination.create(&file("f", 9)).is_err());
     destination.special(&symlink("l", "x")).unwrap();
-    destination.link(&file("h", 1), &path("f")).unwrap();
+    assert_eq!(destination.link(&file("h", 1), &path("f")).unwrap(), Linked::Made);
     finish(&destination);
     for name in ["f", "l", "h"] {
         assert_eq!(fs::read(place.at(name)).unwrap(), name.as_bytes());
@@ -215,9 +220,9 @@ fn hard_links_are_made_and_made_again() {
         let destination = place.begin(Overwrite::Always);
         destination.directory(&directory("d")).unwrap();
         restore(&destination, "f", "f");
-        destination.link(&file("d/g", 1), &path("f")).unwrap();
-        destination.link(&file("h", 1), &path("f")).unwrap();
-        destination.link(&file("h", 1), &path("f")).unwrap();
+        assert_eq!(destination.link(&file("d/g", 1), &path("f")).unwrap(), Linked::Made);
+        assert_eq!(destination.link(&file("h", 1), &path("f")).unwrap(), Linked::Made);
+        assert_eq!(destination.link(&file("h", 1), &path("f")).unwrap(), Linked::Made);
         finish(&destination);
         let first = fs::metadata(place.at("f")).unwrap();
         for name in ["d/g", "h"] {

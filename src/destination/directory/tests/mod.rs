@@ -6,6 +6,7 @@ mod begin;
 mod escape;
 mod extraneous;
 mod files;
+mod trust;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -136,7 +137,7 @@ fn restore(destination: &dyn Destination, text: &str, content: &str) {
 
 /// Ends a restore that must have given everything.
 fn finish(destination: &dyn Destination) {
-    assert_eq!(destination.finish().unwrap(), []);
+    assert_eq!(destination.finish().unwrap(), Shortfalls::default());
 }
 
 fn modified(path: impl AsRef<Path>) -> FileTime {
