@@ -217,6 +217,9 @@ pub struct Extent {
     pub length_bytes: u64,
 }
 
+/// Those of them that a listing shows without opening what it lists: immutable, append-only, no-dump.
+pub const INODE_FLAGS_LISTED: u32 = 0x10 | 0x20 | 0x40;
+
 /// One file, directory, link or device: everything a restore needs but the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

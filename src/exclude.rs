@@ -52,12 +52,7 @@ impl Exclude {
         let mut builder = GitignoreBuilder::new(".");
         builder.allow_unclosed_class(false);
         for pattern in patterns {
-            if pattern.trim().is_empty() || pattern.starts_with('#') {
-                return Err(format!(
-                    "exclude pattern {pattern:?} matches nothing: \
-                     remove it, or write \\# for a name that begins with #"
-                ));
-            }
+            check(pattern)?;
             builder
                 .add_line(None, pattern)
                 .map_err(|error| format!("exclude pattern {pattern:?} is not valid: {error}"))?;
@@ -65,6 +60,29 @@ impl Exclude {
         let matcher =
             builder.build().map_err(|error| format!("exclude patterns cannot be used: {error}"))?;
         Ok(Self { matcher, patterns: patterns.to_vec() })
+    }
+
+    /// Refuses patterns that begin with the source's own path, as other tools write them: ours begin at the
+    /// source's root. `given` and `real` are the path of the source, `root` is the directory that is walked.
+    pub fn check_against(&self, given: &Path, real: &Path, root: &Path) -> Result<(), String> {
+        for pattern in &self.patterns {
+            let bare = pattern.strip_prefix('!').unwrap_or(pattern);
+            for own in [given, real].into_iter().filter(|own| own.is_absolute()) {
+                let Some(rest) = own.to_str().and_then(|own| bare.strip_prefix(own)) else {
+                    continue;
+                };
+                let is_below = rest.starts_with('/') || rest.is_empty();
+                let is_there = root.join(bare.trim_matches('/')).symlink_metadata().is_ok();
+                if own.parent().is_some() && is_below && !is_there {
+                    return Err(format!(
+                        "exclude pattern {pattern:?} matches nothing: patterns begin at {}; write {:?}",
+                        own.display(),
+                        if rest.len() > 1 { rest } else { "*" }
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The patterns as they were given.
@@ -80,6 +98,60 @@ impl Exclude {
         let path = Path::new(OsStr::from_bytes(path.as_bytes()));
         self.matcher.matched(path, is_directory).is_ignore()
     }
+}
+
+/// Refuses a pattern that can match nothing, and says what to write instead.
+pub fn check(pattern: &str) -> Result<(), String> {
+    let nothing =
+        |advice: &str| Err(format!("exclude pattern {pattern:?} matches nothing: {advice}"));
+    if pattern.trim().is_empty() {
+        return nothing("remove it");
+    }
+    if pattern.starts_with('#') {
+        return nothing("remove it, or write \\# for a name that begins with #");
+    }
+    let bare = pattern.strip_prefix('!').unwrap_or(pattern);
+    let trimmed = bare.trim_end();
+    if trimmed.len() < bare.len() && !trimmed.ends_with('\\') {
+        return nothing(&format!(
+            "blanks at its end are not part of it; write {trimmed:?}, or \\ before a blank that is"
+        ));
+    }
+    if bare.trim_matches('/').is_empty() {
+        return nothing("write * for everything below the source");
+    }
+    if bare == "~" || bare.starts_with("~/") {
+        return nothing(
+            "~ is not replaced by a home directory; write the path from the source's root",
+        );
+    }
+    let rooted = bare.starts_with('/') || bare.starts_with('.');
+    let inner = bare.strip_prefix('/').unwrap_or(bare);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let mut plain: Vec<&str> = Vec::new();
+    for component in inner.split('/') {
+        match component {
+            "" | "." => {}
+            ".." if plain.pop().is_none() => {
+                return nothing("it leads out of the source; write a path from the source's root");
+            }
+            ".." => {}
+            name => plain.push(name),
+        }
+    }
+    let plain = plain.join("/");
+    if plain.is_empty() {
+        return nothing("write * for everything below the source");
+    }
+    if plain == inner {
+        return Ok(());
+    }
+    let anchor = if rooted || !plain.contains('/') { "/" } else { "" };
+    let end = if bare.ends_with('/') { "/" } else { "" };
+    nothing(&format!(
+        "names in a path are never empty, . or ..; write {:?}",
+        format!("{anchor}{plain}{end}")
+    ))
 }
 
 #[cfg(test)]
@@ -107,5 +179,46 @@ mod tests {
             let reason = Exclude::new(&["fine".to_owned(), bad.to_owned()]).unwrap_err();
             assert!(reason.contains(&format!("{bad:?}")), "{reason}");
         }
+    }
+
+    #[test]
+    fn patterns_that_match_nothing_are_refused_with_advice() {
+        for (bad, advice) in [
+            ("./x", "write \"/x\""),
+            ("a/../b", "write \"/b\""),
+            ("c/a//b", "write \"c/a/b\""),
+            ("a/./b/", "write \"a/b/\""),
+            ("/a//b", "write \"/a/b\""),
+            ("../x", "leads out"),
+            ("x ", "write \"x\""),
+            ("!./x", "write \"/x\""),
+            ("/", "write *"),
+            ("!", "write *"),
+            (".", "write *"),
+            ("~/x", "home directory"),
+        ] {
+            let reason = check(bad).unwrap_err();
+            assert!(reason.contains(advice), "{bad:?}: {reason}");
+        }
+        for good in
+            ["x", "/x", "x/", ".git", "..x", "a.", "**/x", "a/**/b", "x\\ ", " x", "a~", "!x"]
+        {
+            assert_eq!(check(good), Ok(()), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn the_own_path_of_a_source_is_no_pattern() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path();
+        let check =
+            |pattern: String| Exclude::new(&[pattern]).unwrap().check_against(root, root, root);
+        let reason = check(format!("{}/cache", root.display())).unwrap_err();
+        assert!(reason.contains("write \"/cache\""), "{reason}");
+        assert_eq!(check("/cache".to_owned()), Ok(()));
+        // A source may hold a copy of such a path.
+        let inner = root.join(root.strip_prefix("/").unwrap()).join("cache");
+        std::fs::create_dir_all(inner).unwrap();
+        assert_eq!(check(format!("{}/cache", root.display())), Ok(()));
     }
 }

@@ -1,7 +1,9 @@
 //! What a source says of its cut: the facts that a snapshot keeps beside the tree, so that a
 //! restore can judge what it has without reading it.
 
-use crate::naming::SegmentNaming;
+pub mod naming;
+
+use self::naming::SegmentNaming;
 
 /// One life of a WAL, as in `PostgreSQL`. A restore begins a new one, and so does a log that is found to
 /// be another than the one of the last snapshot. In one timeline a segment's number stands for one

@@ -11,7 +11,7 @@
 //! | 3 | [`backup`] [`restore`] [`check`] [`probe`] [`keys`] … | verbs: options in, report out |
 //! | 2 | [`repo`] [`source`] [`destination`] [`policy`] | nouns: the stored format, what is read, what is written, what was asked for |
 //! | 1 | [`store`] | objects under keys, wherever they are |
-//! | 0 | [`entry`] [`exclude`] [`facts`] [`naming`] [`patterns`] [`world`] [`class`] [`units`] | the ground: words that every floor shares |
+//! | 0 | [`entry`] [`exclude`] [`facts`] [`patterns`] [`world`] [`class`] [`units`] | the ground: words that every floor shares |
 //!
 //! Data runs one road: source → cut → entry → chunk → frame → pack → tree → snapshot. A restore is
 //! the same road back. What the bytes of a repository mean is written down in `src/repo/FORMAT.md`.
@@ -20,7 +20,6 @@ pub mod class;
 pub mod entry;
 pub mod exclude;
 pub mod facts;
-pub mod naming;
 pub mod patterns;
 pub mod units;
 pub mod world;

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use backstay::destination::{
     Destination, Error as DestinationError, Existing, Linked, Output, Shortfalls,
 };
-use backstay::entry::{Cutter, Entry, Extent, FileTime, Kind, TreePath, Xattr};
+use backstay::entry::{Cutter, Entry, Extent, FileTime, Kind, TreePath};
 use backstay::facts::{DirectoryFacts, Facts};
 use backstay::source::{
-    Batch, Compared, Content, Cut, Error, Files, Previous, Problem, Reach, Source,
+    Attributes, Batch, Compared, Content, Cut, Error, Files, Previous, Problem, Reach, Source,
 };
 use backstay::store::{self, Key, MemoryStore, Object, Store};
 use backstay::world::{Random as _, SeededRandom, World};
@@ -171,8 +171,8 @@ impl Cut for MemoryCut {
 struct MemoryFiles(Data);
 
 impl Files for MemoryFiles {
-    fn xattrs(&self, _: &Entry) -> Result<Vec<Xattr>, Problem> {
-        Ok(Vec::new())
+    fn attributes(&self, _: &Entry) -> Result<Attributes, Problem> {
+        Ok(Attributes::default())
     }
 
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem> {
@@ -190,8 +190,8 @@ impl Content for MemoryContent {
         &self.entry
     }
 
-    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem> {
-        Ok(Vec::new())
+    fn attributes(&mut self) -> Attributes {
+        Attributes::default()
     }
 
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem> {

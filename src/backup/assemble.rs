@@ -91,17 +91,19 @@ impl Assembly {
                         repo::Error::Bug("a file was ordered but never read".into())
                     })?;
                     // The fingerprint is of the listing: it must not stand for anything else.
-                    let exact = read.problem.is_none() && read.stored.is_some();
-                    if !exact {
+                    if !read.problems.is_empty() || read.stored.is_none() {
                         fingerprint = NO_FINGERPRINT;
                     }
-                    self.problems.extend(read.problem);
+                    self.problems.extend(read.problems);
                     if let Some(stored) = read.stored {
                         self.compare(&stored, was.as_ref());
                         entries.push(stored);
                     }
                 }
             }
+        }
+        if entries.iter().any(|stored| !stored.is_exact()) {
+            fingerprint = NO_FINGERPRINT;
         }
         self.settle(&entries).await?;
         self.encode(&entries, fingerprint).await

@@ -107,7 +107,7 @@ pub(super) struct ReadFile {
     /// The entry with its content; `None` if the file is gone.
     pub(super) stored: Option<StoredEntry>,
     /// What went wrong.
-    pub(super) problem: Option<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 /// An entry of which the listing does not tell enough: a file to be read, or anything that may have
@@ -120,9 +120,14 @@ pub(super) struct ReadRequest {
 }
 
 impl ReadRequest {
-    pub(super) fn answer(self, stored: Option<StoredEntry>, problem: Option<Problem>) {
+    pub(super) fn answer(
+        self,
+        stored: Option<StoredEntry>,
+        problems: impl IntoIterator<Item = Problem>,
+    ) {
+        let problems = problems.into_iter().collect();
         // Nobody waits any more when the run is ending with an error.
-        drop(self.slot.send(ReadFile { stored, problem }));
+        drop(self.slot.send(ReadFile { stored, problems }));
     }
 }
 

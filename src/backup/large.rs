@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::backup::extent::Course;
 use crate::backup::flow::{Piece, Progress, ReadRequest, Stage, Task};
 use crate::backup::list::ListWriter;
-use crate::backup::small::unreadable;
+use crate::backup::small::{unreadable, with_attributes};
 use crate::entry::{Cutter, Entry, Extent};
 use crate::repo;
 use crate::repo::chunker::{Chunker, Gear};
@@ -113,15 +113,16 @@ pub(super) struct Opened {
     pub(super) entry: Entry,
     pub(super) cutter: Cutter,
     pub(super) runs: Option<Vec<Extent>>,
+    /// Why attributes are missing.
+    pub(super) lacking: Option<Problem>,
 }
 
 /// Asks an open file for everything but its bytes. Blocks.
 pub(super) fn inspect(content: &mut dyn source::Content) -> Result<Opened, Problem> {
     let cutter = cutter_for(content.cutter()?, content.entry().size_bytes);
-    let mut entry = content.entry().clone();
-    entry.xattrs = content.xattrs()?;
+    let (entry, lacking) = with_attributes(content.entry().clone(), content.attributes());
     let runs = content.extents()?;
-    Ok(Opened { entry, cutter, runs })
+    Ok(Opened { entry, cutter, runs, lacking })
 }
 
 /// Reads a file to its end; pieces are stored by tasks of their own. Returns what is left to be done:
@@ -173,7 +174,7 @@ pub(super) async fn read_large(
         while !pieces.is_empty() {
             push_next(&mut list, &mut pieces).await?;
         }
-        let Opened { entry, cutter, runs } = opened;
+        let Opened { entry, cutter, runs, lacking } = opened;
         let (entry, runs) = course.as_read(entry, runs);
         if let Some(problem) = failed {
             request.answer(Some(unreadable(entry)), Some(problem));
@@ -184,9 +185,10 @@ pub(super) async fn read_large(
         let fidelity = if closed.is_some() { Fidelity::Changed } else { Fidelity::Exact };
         let cutter = (!items.is_empty()).then_some(cutter);
         let content = Content { cutter, level, items };
+        let lacks_attributes = lacking.is_some();
         request.answer(
-            Some(StoredEntry { entry, content, extents, fidelity, lacks_attributes: false }),
-            closed,
+            Some(StoredEntry { entry, content, extents, fidelity, lacks_attributes }),
+            lacking.into_iter().chain(closed),
         );
         Ok(())
     })

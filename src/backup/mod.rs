@@ -6,6 +6,7 @@
 //! cut, and its ceiling read after their last byte. Nothing is visible before all of it is durable.
 
 mod assemble;
+mod belief;
 mod extent;
 mod flow;
 mod large;
@@ -23,6 +24,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
+use crate::backup::belief::Belief;
 use crate::class::Class;
 use crate::repo::facts_record::FactsRecord;
 use crate::repo::session::{PROGRAM, Session};
@@ -280,19 +282,20 @@ impl Run<'_> {
         Ok(row)
     }
 
+    /// What proves that an entry is unchanged.
+    fn belief(&self) -> Belief {
+        let stored = self.session.parent.as_ref().map_or(self.session.started, |p| p.started);
+        Belief::new(stored, self.session.started, self.options.read_all)
+    }
+
     /// What the source is compared with.
-    async fn parent(
-        &self,
-        source: &dyn Source,
-        cut: &dyn Cut,
-    ) -> Result<Option<scan::Parent>, Error> {
+    async fn parent(&self, source: &dyn Source) -> Result<Option<scan::Parent>, Error> {
         match (&self.session.parent, self.previous(source)) {
-            (Some(snapshot), Some(record)) if !self.options.read_all => {
+            (Some(snapshot), Some(record)) => {
                 let root = &record.root;
                 let others = snapshot.sources.iter().map(|source| &source.root);
                 self.repository.approach(root, others).await?;
-                let youth = scan::Youth::new(snapshot.started, cut);
-                Ok(scan::Parent::open(&self.writer, root, youth).await?)
+                Ok(scan::Parent::open(&self.writer, root, !self.options.read_all).await?)
             }
             _ => Ok(None),
         }
@@ -303,7 +306,7 @@ impl Run<'_> {
         source: &dyn Source,
         cut: &mut dyn Cut,
     ) -> Result<(scan::Scanned, assemble::Assembled), Error> {
-        let parent = self.parent(source, cut).await?;
+        let parent = self.parent(source).await?;
         let newest = self.repository.secrets().newest_number();
         let stage = flow::Stage {
             writer: Arc::clone(&self.writer),
@@ -317,8 +320,8 @@ impl Run<'_> {
         let (drafts, drafted) = mpsc::channel(DRAFTS);
         let reading = stage.spawn(read::run(stage.clone(), ordered));
         let assembling = stage.spawn(assemble::run(Arc::clone(&self.writer), drafted));
-        let youth = scan::Youth::new(self.session.started, cut);
-        let scan = scan::Scan::new(&self.writer, &self.progress, parent, orders, drafts, youth);
+        let belief = self.belief();
+        let scan = scan::Scan::new(&self.writer, &self.progress, parent, orders, drafts, belief);
         let stages = async {
             let scanned = scan.run(cut).await?;
             reading.join().await;

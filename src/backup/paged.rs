@@ -96,6 +96,7 @@ pub(super) async fn read_paged(
     while !paging.ended {
         let draft = if paging.layout.hole_bytes(size_bytes) >= segment_bytes {
             parent.pass_over(&stage.writer).await?;
+            paging.age_group();
             let (parent, pages) = (None, DraftPages::Zeros { hash: paging.zeros });
             DraftSegment { parent, pages, covered_bytes: segment_bytes }
         } else {
@@ -132,7 +133,7 @@ pub(super) async fn read_paged(
             stored.join().await;
         }
         let list = mapping.join().await;
-        let Opened { mut entry, cutter, runs } = opened;
+        let Opened { mut entry, cutter, runs, lacking } = opened;
         if let Some(problem) = failed {
             request.answer(Some(unreadable(entry)), Some(problem));
             return Ok(());
@@ -143,9 +144,10 @@ pub(super) async fn read_paged(
         let extents = store_extents(&writer, runs).await?;
         let fidelity = if closed.is_some() { Fidelity::Changed } else { Fidelity::Exact };
         let content = Content { cutter: (!items.is_empty()).then_some(cutter), level, items };
+        let lacks_attributes = lacking.is_some();
         request.answer(
-            Some(StoredEntry { entry, content, extents, fidelity, lacks_attributes: false }),
-            closed,
+            Some(StoredEntry { entry, content, extents, fidelity, lacks_attributes }),
+            lacking.into_iter().chain(closed),
         );
         Ok(())
     })
@@ -221,12 +223,7 @@ impl<'a> Paging<'a> {
             }
             drop(permit);
         }
-        if let Some(group) = &mut self.group {
-            group.segments += 1;
-            if group.segments >= GROUP_SEGMENTS {
-                self.flush_group();
-            }
-        }
+        self.age_group();
         Ok((content, Ok((pages, at - start_bytes))))
     }
 
@@ -310,6 +307,16 @@ impl<'a> Paging<'a> {
             },
         };
         Ok(self.group.insert(group))
+    }
+
+    /// Segments wait for the open group, and there is room for so many of them only.
+    fn age_group(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.segments += 1;
+            if group.segments >= GROUP_SEGMENTS {
+                self.flush_group();
+            }
+        }
     }
 
     fn flush_group(&mut self) {

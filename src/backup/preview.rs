@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use super::read::Order;
-use super::scan::{Change, Scan, Youth};
+use super::scan::{Change, Scan};
 use super::{Error, ORDERS, Options, Progress, Run, check_names, job_name};
 use crate::entry::Entry;
 use crate::repo::Repository;
@@ -80,12 +80,12 @@ impl Run<'_> {
         preview: &mut Preview,
     ) -> Result<(), Error> {
         let mut cut = self.cut(source).await?;
-        let parent = self.parent(source, &*cut).await?;
-        let youth = Youth::new(self.session.started, &*cut);
+        let parent = self.parent(source).await?;
+        let belief = self.belief();
         let (orders, ordered) = mpsc::channel(ORDERS);
         // Nobody makes a tree of what the scan finds.
         let (drafts, _) = mpsc::channel(1);
-        let scan = Scan::new(&self.writer, &self.progress, parent, orders, drafts, youth);
+        let scan = Scan::new(&self.writer, &self.progress, parent, orders, drafts, belief);
         let name: Arc<str> = source.name().into();
         let (scanned, ()) = tokio::join!(scan.run(&mut *cut), tell(name, ordered, planned));
         let scanned = scanned?;

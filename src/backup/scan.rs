@@ -8,9 +8,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backup::belief::Belief;
 use crate::backup::flow::{Progress, ReadFile, ReadRequest};
 use crate::backup::read::Order;
-use crate::entry::{Entry, FileTime, TreePath};
+use crate::entry::{Entry, INODE_FLAGS_LISTED, Kind, TreePath};
 use crate::repo;
 use crate::repo::Repository;
 use crate::repo::cursor::LeafCursor;
@@ -23,37 +24,6 @@ use crate::repo::tree::{LEAF_ENTRIES_LIMIT, levels_ended_by};
 use crate::repo::writer::Writer;
 use crate::source::{self, Cut, Problem};
 use crate::units::to_u64;
-
-/// A change so soon before the run began, or later, may share its time stamp with a later one: such
-/// entries are read again. Kernels stamp with the clock of their last tick, which is at most 10 ms old.
-const YOUNG_NANOSECONDS: i64 = 100_000_000;
-/// The same where a file system keeps times in steps of up to 2 s, or has the clock of a server.
-const YOUNG_FOR_LONG_NANOSECONDS: i64 = 2_000_000_000;
-/// A time that is a multiple of this was rounded by such a file system, as all but a few are.
-const STEP_NANOSECONDS: u32 = 1_000_000;
-
-/// Which entries could have been changed once more without another time stamp. What counts is the change
-/// time, which only the kernel sets.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Youth {
-    started_nanoseconds: i64,
-    has_local_clock: bool,
-}
-
-impl Youth {
-    /// As seen by a run that began at that time.
-    pub(super) fn new(started_nanoseconds: i64, cut: &dyn Cut) -> Self {
-        Self { started_nanoseconds, has_local_clock: cut.has_local_clock() }
-    }
-
-    fn is_young(&self, entry: &Entry) -> bool {
-        let stepped = entry.changed.nanoseconds.is_multiple_of(STEP_NANOSECONDS);
-        let exact = self.has_local_clock && !stepped;
-        let margin = if exact { YOUNG_NANOSECONDS } else { YOUNG_FOR_LONG_NANOSECONDS };
-        let from = FileTime::from_nanoseconds(self.started_nanoseconds.saturating_sub(margin));
-        entry.changed >= from || entry.modified >= from
-    }
-}
 
 /// An entry of a new leaf.
 pub(super) enum DraftEntry {
@@ -97,8 +67,8 @@ pub(super) struct Parent {
     repository: Repository,
     cursor: LeafCursor,
     loaded: VecDeque<StoredEntry>,
-    /// As seen by the run that made it.
-    youth: Youth,
+    /// Whether its nodes may be referred to.
+    is_trusted: bool,
     /// Parts of it that could not be read.
     lost: u64,
 }
@@ -108,7 +78,7 @@ impl Parent {
     pub(super) async fn open(
         writer: &Writer,
         root: &ChunkRef,
-        youth: Youth,
+        is_trusted: bool,
     ) -> Result<Option<Self>, repo::Error> {
         let repository = writer.repository().clone();
         let cursor = match LeafCursor::open(&repository, root).await {
@@ -120,7 +90,7 @@ impl Parent {
             }
             Err(error) => return Err(error),
         };
-        Ok(Some(Self { repository, cursor, loaded: VecDeque::new(), youth, lost: 0 }))
+        Ok(Some(Self { repository, cursor, loaded: VecDeque::new(), is_trusted, lost: 0 }))
     }
 
     /// The entry at `path`; asked for in path order.
@@ -154,7 +124,9 @@ impl Parent {
         let reference = child.reference.clone();
         self.loaded = self.repository.leaf(&reference).await?.into();
         self.cursor.advance();
-        writer.learn_nodes(std::iter::once(&reference));
+        if self.is_trusted {
+            writer.learn_nodes(self.cursor.take_visited().iter().chain([&reference]));
+        }
         Ok(!self.loaded.is_empty())
     }
 
@@ -203,10 +175,12 @@ impl Parent {
         }
         Ok(same)
     }
+}
 
-    fn is_unchanged(&self, entry: &Entry, stored: &StoredEntry) -> bool {
-        let was = &stored.entry;
-        stored.fidelity == Fidelity::Exact
+/// Whether all that a listing shows is what it was.
+fn looks_same(entry: &Entry, stored: &StoredEntry) -> bool {
+    let was = &stored.entry;
+    stored.is_exact()
             && was.kind == entry.kind
             && was.size_bytes == entry.size_bytes
             && was.modified == entry.modified
@@ -215,11 +189,10 @@ impl Parent {
             && was.mode == entry.mode
             && was.user_id == entry.user_id
             && was.group_id == entry.group_id
-            && was.inode_flags == entry.inode_flags
+            && (was.inode_flags ^ entry.inode_flags) & INODE_FLAGS_LISTED == 0
             && was.seen == entry.seen
-            && !stored.lacks_attributes
-            && !self.youth.is_young(entry)
-    }
+            // It is kept with hard links only.
+            && (was.links < 2 || was.volume == entry.volume)
 }
 
 /// Why an entry is read.
@@ -262,7 +235,7 @@ pub(super) struct Scan {
     pub(super) parent: Option<Parent>,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) drafts: mpsc::Sender<Draft>,
-    pub(super) youth: Youth,
+    belief: Belief,
     group: Vec<Entry>,
     scanned: Scanned,
 }
@@ -286,7 +259,7 @@ impl Scan {
         parent: Option<Parent>,
         orders: mpsc::Sender<Order>,
         drafts: mpsc::Sender<Draft>,
-        youth: Youth,
+        belief: Belief,
     ) -> Self {
         let scanned = Scanned { has_parent: parent.is_some(), ..Scanned::default() };
         Self {
@@ -295,7 +268,7 @@ impl Scan {
             parent,
             orders,
             drafts,
-            youth,
+            belief,
             group: Vec::new(),
             scanned,
         }
@@ -309,6 +282,7 @@ impl Scan {
             Progress::add(&self.progress.entries, to_u64(batch.entries.len()));
             self.scanned.problems.extend(batch.problems);
             self.scanned.excluded += batch.excluded;
+            self.belief.learn(batch.volumes, batch.doubted);
             for entry in batch.entries {
                 Progress::add(&self.progress.size_bytes, entry.size_bytes);
                 let ends = levels_ended_by(keys, &entry.path) > 0;
@@ -330,30 +304,34 @@ impl Scan {
         }
         let keys = self.writer.repository().secrets().newest();
         let now = fingerprint(keys, entries.iter());
-        if let Some(parent) = &mut self.parent
+        let must_read = entries.iter().any(|entry| self.belief.must_read(entry));
+        if let Some(parent) = self.parent.as_mut().filter(|_| !must_read)
             && let Some(child) = parent.same_leaf(&self.writer, &entries, now).await?
         {
             return self.send(Draft::Same(child)).await;
         }
-        let racy = entries.iter().any(|entry| self.youth.is_young(entry));
-        let stored = if racy { NO_FINGERPRINT } else { now };
         let mut drafts = Vec::with_capacity(entries.len());
         for entry in entries {
             drafts.push(self.draft(entry).await?);
         }
-        self.send(Draft::New { entries: drafts, fingerprint: stored }).await
+        self.send(Draft::New { entries: drafts, fingerprint: now }).await
     }
 
     async fn draft(&mut self, entry: Entry) -> Result<DraftEntry, repo::Error> {
+        if entry.kind == Kind::Unknown {
+            return Ok(DraftEntry::Ready(Box::new(StoredEntry::bare(entry))));
+        }
         let mut was = None;
         if let Some(parent) = &mut self.parent {
             was = parent.take(&self.writer, &entry.path).await?;
             if let Some(stored) = &was
-                && parent.is_unchanged(&entry, stored)
+                && looks_same(&entry, stored)
+                && !self.belief.must_read(&entry)
             {
                 let mut stored = stored.clone();
-                // What the listing knows better is how many names there are.
+                // What the listing knows better is how many names there are, and where they are.
                 stored.entry.links = entry.links;
+                stored.entry.volume = entry.volume;
                 return Ok(DraftEntry::Ready(Box::new(stored)));
             }
         }
@@ -362,7 +340,9 @@ impl Scan {
         let content = compared.and_then(|was| self.content_of(was));
         self.scanned.incomparable += u64::from(compared.is_some() && content.is_none());
         self.count(&entry, was.as_ref());
-        let request = ReadRequest { entry, parent: was, slot };
+        // What nothing is believed of is no help for reading either: it may be damaged.
+        let parent = was.filter(|_| !self.belief.is_blind());
+        let request = ReadRequest { entry, parent, slot };
         let order = Order::Read(Box::new(request));
         // Nobody takes orders any more only when the run is ending with an error.
         drop(self.orders.send(order).await);

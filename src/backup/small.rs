@@ -11,7 +11,7 @@ use crate::repo::chunker::{Chunker, Gear};
 use crate::repo::reference::ChunkRef;
 use crate::repo::tree::content::{Content, Extents, Item};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
-use crate::source::{self, Fault, Files, Problem};
+use crate::source::{self, Attributes, Fault, Files, Problem};
 use crate::units::{KIB, MIB, to_u64, to_usize};
 
 /// A file up to this size is one chunk.
@@ -30,7 +30,7 @@ pub(super) const BATCH_FILES: usize = 1024;
 /// What became of a file of a batch.
 enum Outcome {
     /// Read: its chunks are a run of the batch's.
-    Read(Box<StoredEntry>, std::ops::Range<usize>, Option<Problem>),
+    Read(Box<StoredEntry>, std::ops::Range<usize>, Vec<Problem>),
     /// It is gone.
     Gone(Problem),
     /// It is too large or of a kind that is read in another way.
@@ -63,9 +63,9 @@ pub(super) async fn read_batch(
     let mut deferred = Vec::new();
     for (request, outcome) in batch.requests.into_iter().zip(batch.outcomes) {
         match outcome {
-            Outcome::Read(mut stored, chunks, problem) => {
+            Outcome::Read(mut stored, chunks, problems) => {
                 stored.content.items = items(references.get(chunks).unwrap_or_default());
-                request.answer(Some(*stored), problem);
+                request.answer(Some(*stored), problems);
             }
             Outcome::Gone(problem) => request.answer(None, Some(problem)),
             Outcome::Deferred(content) => deferred.push((request, content)),
@@ -107,15 +107,27 @@ fn failed(entry: &Entry, problem: Problem) -> Outcome {
     if problem.fault == Fault::Vanished {
         return Outcome::Gone(problem);
     }
-    Outcome::Read(Box::new(unreadable(entry.clone())), 0..0, Some(problem))
+    Outcome::Read(Box::new(unreadable(entry.clone())), 0..0, vec![problem])
+}
+
+/// An entry with its attributes, whether some are lacking, and why.
+pub(super) fn with_attributes(
+    mut entry: Entry,
+    attributes: Attributes,
+) -> (Entry, Option<Problem>) {
+    entry.xattrs = attributes.xattrs;
+    entry.inode_flags |= attributes.inode_flags;
+    (entry, attributes.lacking)
 }
 
 fn read_one(files: &dyn Files, gear: &Gear, entry: &Entry, piece: &mut Piece) -> Outcome {
     if !entry.is_file() {
-        return match files.xattrs(entry) {
-            Ok(xattrs) => {
-                let stored = StoredEntry::bare(Entry { xattrs, ..entry.clone() });
-                Outcome::Read(Box::new(stored), 0..0, None)
+        return match files.attributes(entry) {
+            Ok(attributes) => {
+                let (entry, lacking) = with_attributes(entry.clone(), attributes);
+                let lacks_attributes = lacking.is_some();
+                let stored = StoredEntry { lacks_attributes, ..StoredEntry::bare(entry) };
+                Outcome::Read(Box::new(stored), 0..0, lacking.into_iter().collect())
             }
             Err(problem) => failed(entry, problem),
         };
@@ -131,12 +143,13 @@ fn read_one(files: &dyn Files, gear: &Gear, entry: &Entry, piece: &mut Piece) ->
     let chunks_before = piece.lengths.len();
     let outcome = try_read_one(&mut *content, gear, piece);
     match outcome {
-        Ok(Some(mut stored)) => {
-            let problem = content.close();
-            if problem.is_some() {
+        Ok(Some((mut stored, lacking))) => {
+            let changed = content.close();
+            if changed.is_some() {
                 stored.fidelity = Fidelity::Changed;
             }
-            Outcome::Read(Box::new(stored), chunks_before..piece.lengths.len(), problem)
+            let problems = lacking.into_iter().chain(changed).collect();
+            Outcome::Read(Box::new(stored), chunks_before..piece.lengths.len(), problems)
         }
         Ok(None) => {
             piece.bytes.truncate(bytes_before);
@@ -155,14 +168,13 @@ fn try_read_one(
     content: &mut dyn source::Content,
     gear: &Gear,
     piece: &mut Piece,
-) -> Result<Option<StoredEntry>, Problem> {
+) -> Result<Option<(StoredEntry, Option<Problem>)>, Problem> {
     let cutter = content.cutter()?;
     let size_bytes = content.entry().size_bytes;
     if matches!(cutter, Cutter::Pages { .. }) && size_bytes > ONE_CHUNK_BYTES {
         return Ok(None);
     }
-    let mut entry = content.entry().clone();
-    entry.xattrs = content.xattrs()?;
+    let (entry, lacking) = with_attributes(content.entry().clone(), content.attributes());
     let runs = content.extents()?;
     let start = piece.bytes.len();
     let mut course = Course::new(runs.as_deref());
@@ -186,13 +198,9 @@ fn try_read_one(
     let content =
         Content { cutter: (!read.is_empty()).then_some(cutter), level: 0, items: Vec::new() };
     let extents = runs.map_or(Extents::None, Extents::Inline);
-    Ok(Some(StoredEntry {
-        entry,
-        content,
-        extents,
-        fidelity: Fidelity::Exact,
-        lacks_attributes: false,
-    }))
+    let lacks_attributes = lacking.is_some();
+    let fidelity = Fidelity::Exact;
+    Ok(Some((StoredEntry { entry, content, extents, fidelity, lacks_attributes }, lacking)))
 }
 
 fn cut(cutter: Cutter, gear: &Gear, mut data: &[u8], lengths: &mut Vec<u32>) {

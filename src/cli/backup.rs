@@ -65,7 +65,8 @@ pub(super) async fn run(
     let url = context.url(None)?;
     let store = context.store_at(&url, None)?;
     let prices = context.prices(None)?;
-    let sources = args.paths.sources(args.dry_run, &context.world().cpu).await?;
+    let own = context.own_directories(&url);
+    let sources = args.paths.sources(args.dry_run, &own, &context.world().cpu).await?;
     let labels: BTreeMap<_, _> = args.label.iter().cloned().collect();
     let options = Options {
         job: args.job.clone(),

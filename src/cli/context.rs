@@ -104,6 +104,12 @@ impl Context {
         self.globals.cache.clone().or_else(|| variable("BACKSTAY_CACHE").map(PathBuf::from))
     }
 
+    /// Directories of Backstay's own on this machine, which no backup keeps: the repository at `url`, the
+    /// cache.
+    pub(super) fn own_directories(&self, url: &str) -> Vec<PathBuf> {
+        store::local_directory(url).into_iter().chain(self.cache()).collect()
+    }
+
     /// This machine's name.
     pub(super) fn host() -> String {
         rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::lists::ListArgs;
 use super::sources;
 use crate::entry::TreePath;
+use crate::exclude;
 use crate::source::{
     CutterChoice, DirectoryOptions, DirectorySource, Source, StreamOptions, StreamSource,
 };
@@ -64,6 +65,7 @@ impl PathArgs {
     pub(super) async fn sources(
         &self,
         is_dry_run: bool,
+        own: &[PathBuf],
         cpu: &Cpu,
     ) -> Result<Vec<Box<dyn Source>>, Failure> {
         let mut exclude = self.exclude.clone();
@@ -86,6 +88,7 @@ impl PathArgs {
                 pin: self.pin,
                 cutter: self.cutter,
                 allow_empty: self.allow_empty,
+                own: own.to_vec(),
                 ..DirectoryOptions::new(name, path)
             })?));
         }
@@ -180,6 +183,14 @@ fn read_patterns(file: &Path) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::usage(format!("{}: {error}; check --exclude-file", file.display()))
     })?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
+    let mut patterns = Vec::new();
+    for (line, pattern) in (1..).zip(text.lines()) {
+        if pattern.trim().is_empty() || pattern.starts_with('#') {
+            continue;
+        }
+        exclude::check(pattern)
+            .map_err(|reason| Failure::usage(format!("{}:{line}: {reason}", file.display())))?;
+        patterns.push(pattern.to_owned());
+    }
+    Ok(patterns)
 }

@@ -30,7 +30,7 @@ pub(super) async fn run(
     let url = context.url(Some(&policy))?;
     let store = context.store_at(&url, Some(&policy))?;
     let prices = context.prices(Some(&policy))?;
-    let sources = sources::of_policy(&policy)?;
+    let sources = sources::of_policy(&policy, &context.own_directories(&url))?;
     let compression = match policy.compression {
         policy::Compression::Off => Compression::Off,
         policy::Compression::Level(level) => Compression::Level(level),

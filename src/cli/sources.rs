@@ -120,12 +120,12 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The sources of a policy.
-pub(super) fn of_policy(policy: &Policy) -> Result<Vec<Box<dyn Source>>, Failure> {
-    policy.sources.iter().map(of_policy_source).collect()
+/// The sources of a policy; `own` are directories that they leave out.
+pub(super) fn of_policy(policy: &Policy, own: &[PathBuf]) -> Result<Vec<Box<dyn Source>>, Failure> {
+    policy.sources.iter().map(|source| of_policy_source(source, own)).collect()
 }
 
-fn of_policy_source(source: &policy::Source) -> Result<Box<dyn Source>, Failure> {
+fn of_policy_source(source: &policy::Source, own: &[PathBuf]) -> Result<Box<dyn Source>, Failure> {
     let name = source.name.as_str();
     Ok(match &source.kind {
         SourceKind::Directory(directory) => Box::new(DirectorySource::new(DirectoryOptions {
@@ -135,6 +135,7 @@ fn of_policy_source(source: &policy::Source) -> Result<Box<dyn Source>, Failure>
             pin: directory.pin,
             cutter: directory.cutter.map_or(CutterChoice::Auto, CutterChoice::Forced),
             allow_empty: directory.allow_empty,
+            own: own.to_vec(),
             ..DirectoryOptions::new(name, &directory.path)
         })?),
         SourceKind::Wal(wal) => Box::new(WalSource::new(WalOptions {

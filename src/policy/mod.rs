@@ -31,7 +31,7 @@ pub use error::{Error, Fault, Invalid, Mark};
 pub use schema::schema;
 
 use crate::entry::Cutter;
-use crate::naming::SegmentNaming;
+use crate::facts::naming::SegmentNaming;
 use crate::store::{LimitsGiven, Prices, SshFiles};
 use crate::units::to_u64;
 

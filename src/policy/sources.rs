@@ -10,7 +10,7 @@ use super::error::{Found, Mark, shown};
 use super::place::Place;
 use super::{Closed, Directory, Source, SourceKind, Wal};
 use crate::entry::Cutter;
-use crate::naming::SegmentNaming;
+use crate::facts::naming::SegmentNaming;
 use crate::units::parse_bytes;
 
 /// How long a segment must stand still where the policy does not say.

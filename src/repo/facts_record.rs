@@ -2,8 +2,8 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::facts::naming::{Numbering, SegmentNaming};
 use crate::facts::{DirectoryFacts, EARLIER_KEPT, Facts, Timeline, WalFacts};
-use crate::naming::{Numbering, SegmentNaming};
 use crate::repo::record;
 
 /// Facts as stored: one CBOR item that is taken apart only by who knows the kind, so that a kind of

@@ -106,61 +106,13 @@ impl Pass<'_> {
         if entry.links < 2 || entry.is_directory() {
             return Ok(None);
         }
-        let mut hasher = blake3::Hasher::new();
-        let mut number = |value: u64| {
-            hasher.update(&value.to_le_bytes());
+        let Some(mut hasher) = shared_attributes(stored) else {
+            return Ok(None);
         };
-        let kind = match &entry.kind {
-            Kind::File => (1, 0, 0),
-            Kind::Fifo => (2, 0, 0),
-            Kind::Socket => (3, 0, 0),
-            Kind::CharacterDevice { major, minor } => (4, *major, *minor),
-            Kind::BlockDevice { major, minor } => (5, *major, *minor),
-            Kind::Symlink { .. } => (6, 0, 0),
-            Kind::Directory | Kind::Unknown => return Ok(None),
-        };
-        for value in [
-            entry.volume,
-            entry.inode,
-            kind.0,
-            kind.1.into(),
-            kind.2.into(),
-            entry.mode.into(),
-            entry.user_id.into(),
-            entry.group_id.into(),
-            entry.size_bytes,
-            entry.modified.seconds.cast_unsigned(),
-            entry.modified.nanoseconds.into(),
-            entry.inode_flags.into(),
-            u64::from(stored.fidelity == Fidelity::Exact),
-        ] {
-            number(value);
-        }
-        let mut bytes = |value: &[u8]| {
-            hasher.update(&to_u64(value.len()).to_le_bytes());
-            hasher.update(value);
-        };
-        if let Kind::Symlink { target } = &entry.kind {
-            bytes(target);
-        }
-        for xattr in &entry.xattrs {
-            bytes(&xattr.name);
-            bytes(&xattr.value);
-        }
-        match &stored.extents {
-            Extents::None => {}
-            Extents::Inline(runs) => {
-                for run in runs {
-                    bytes(&run.offset_bytes.to_le_bytes());
-                    bytes(&run.length_bytes.to_le_bytes());
-                }
-            }
-            Extents::Nodes(nodes) => nodes.iter().for_each(|node| bytes(&node.id.0)),
-        }
         let mut items = self.repository.content_items(&stored.content);
         loop {
             match items.next().await {
-                Ok(Some(chunk)) => bytes(&chunk.id.0),
+                Ok(Some(chunk)) => put(&mut hasher, &chunk.id.0),
                 Ok(None) => break,
                 // Restoring the file by itself tells what is wrong with it.
                 Err(error) if error.is_loss() => return Ok(None),
@@ -228,5 +180,121 @@ impl Pass<'_> {
             }
         }
         Ok(waiting)
+    }
+}
+
+fn put(hasher: &mut blake3::Hasher, value: &[u8]) {
+    hasher.update(&to_u64(value.len()).to_le_bytes());
+    hasher.update(value);
+}
+
+/// All but the content that names of one file share; `None` for what has one name only.
+fn shared_attributes(stored: &StoredEntry) -> Option<blake3::Hasher> {
+    let entry = &stored.entry;
+    let mut hasher = blake3::Hasher::new();
+    let kind = match &entry.kind {
+        Kind::File => (1, 0, 0),
+        Kind::Fifo => (2, 0, 0),
+        Kind::Socket => (3, 0, 0),
+        Kind::CharacterDevice { major, minor } => (4, *major, *minor),
+        Kind::BlockDevice { major, minor } => (5, *major, *minor),
+        Kind::Symlink { .. } => (6, 0, 0),
+        Kind::Directory | Kind::Unknown => return None,
+    };
+    for value in [
+        entry.volume,
+        entry.inode,
+        kind.0,
+        kind.1.into(),
+        kind.2.into(),
+        entry.mode.into(),
+        entry.user_id.into(),
+        entry.group_id.into(),
+        entry.size_bytes,
+        entry.modified.seconds.cast_unsigned(),
+        entry.modified.nanoseconds.into(),
+        entry.inode_flags.into(),
+        u64::from(stored.fidelity == Fidelity::Exact),
+    ] {
+        put(&mut hasher, &value.to_le_bytes());
+    }
+    let mut bytes = |value: &[u8]| put(&mut hasher, value);
+    if let Kind::Symlink { target } = &entry.kind {
+        bytes(target);
+    }
+    for xattr in &entry.xattrs {
+        bytes(&xattr.name);
+        bytes(&xattr.value);
+    }
+    match &stored.extents {
+        Extents::None => {}
+        Extents::Inline(runs) => {
+            for run in runs {
+                bytes(&run.offset_bytes.to_le_bytes());
+                bytes(&run.length_bytes.to_le_bytes());
+            }
+        }
+        Extents::Nodes(nodes) => nodes.iter().for_each(|node| bytes(&node.id.0)),
+    }
+    Some(hasher)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Entry, Extent, FileTime, Seen, Xattr};
+
+    fn stored() -> StoredEntry {
+        StoredEntry::bare(Entry {
+            path: TreePath::from_bytes("a").unwrap(),
+            kind: Kind::File,
+            mode: 0o644,
+            user_id: 1,
+            group_id: 2,
+            user_name: None,
+            group_name: None,
+            modified: FileTime { seconds: 3, nanoseconds: 4 },
+            changed: FileTime { seconds: 5, nanoseconds: 6 },
+            device: 7,
+            volume: 8,
+            inode: 9,
+            links: 2,
+            size_bytes: 10,
+            xattrs: Vec::new(),
+            extents: None,
+            inode_flags: 0,
+            seen: Seen::Whole,
+        })
+    }
+
+    /// Whether an entry with a change is another name of the same file.
+    fn is_same(change: impl FnOnce(&mut StoredEntry)) -> bool {
+        let key = |stored: &StoredEntry| shared_attributes(stored).map(|hasher| hasher.finalize());
+        let mut other = stored();
+        change(&mut other);
+        key(&stored()) == key(&other)
+    }
+
+    #[test]
+    fn names_of_one_file_agree_in_all_that_a_file_has() {
+        assert!(is_same(|_| {}));
+        assert!(is_same(|stored| stored.entry.path = TreePath::from_bytes("b").unwrap()));
+        assert!(is_same(|stored| stored.entry.device = 0), "numbers of devices change");
+        assert!(is_same(|stored| stored.entry.changed.seconds += 1), "a new name moves it");
+        assert!(!is_same(|stored| stored.entry.volume += 1));
+        assert!(!is_same(|stored| stored.entry.inode += 1));
+        assert!(!is_same(|stored| stored.entry.kind = Kind::Fifo));
+        assert!(!is_same(|stored| stored.entry.mode = 0o600));
+        assert!(!is_same(|stored| stored.entry.user_id += 1));
+        assert!(!is_same(|stored| stored.entry.group_id += 1));
+        assert!(!is_same(|stored| stored.entry.size_bytes += 1));
+        assert!(!is_same(|stored| stored.entry.modified.seconds += 1));
+        assert!(!is_same(|stored| stored.entry.modified.nanoseconds += 1));
+        assert!(!is_same(|stored| stored.entry.inode_flags = 0x40));
+        assert!(!is_same(|stored| stored.fidelity = Fidelity::Changed));
+        let xattr = Xattr { name: b"user.a".to_vec(), value: Vec::new() };
+        assert!(!is_same(|stored| stored.entry.xattrs.push(xattr)));
+        let hole = Extent { offset_bytes: 0, length_bytes: 5 };
+        assert!(!is_same(|stored| stored.extents = Extents::Inline(vec![hole])));
     }
 }

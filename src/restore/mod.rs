@@ -14,6 +14,7 @@ mod links;
 mod parents;
 mod pass;
 mod refusals;
+mod seal;
 mod sieve;
 mod subtree;
 mod wal;

@@ -65,12 +65,6 @@ pub trait Cut: Send {
     /// Opens what `next` yielded. Shared by all readers of the cut.
     fn files(&self) -> Arc<dyn Files>;
 
-    /// Whether time stamps come from this machine's own clock. If not, a file that changed lately is read
-    /// again in a longer time.
-    fn has_local_clock(&self) -> bool {
-        false
-    }
-
     /// Ends the cut after the last entry was yielded *and* read. `compared` is what reading showed beside
     /// the parent snapshot.
     async fn finish(self: Box<Self>, compared: Compared) -> Result<Reach, Error>;
@@ -96,6 +90,26 @@ pub struct Batch {
     pub problems: Vec<Problem>,
     /// Entries left out by rule (excludes, other file systems, cache directories).
     pub excluded: u64,
+    /// File systems that the listing came to with these entries.
+    pub volumes: Vec<Volume>,
+    /// Directories below which nothing was seen by the parent snapshot, though it has entries of these
+    /// paths: what is there now was hidden by a mount then.
+    pub doubted: Vec<TreePath>,
+}
+
+/// A file system that a listing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What its entries have as their `volume`.
+    pub number: u64,
+    /// What tells it from another one in its place; 0 where that is not known.
+    pub identity: u64,
+    /// Whether time stamps come from this machine's own clock. If not, a file that changed lately is
+    /// read again in a longer time.
+    pub has_local_clock: bool,
+    /// Whether an entry that looks as it did in the parent snapshot is unchanged: it is the same file
+    /// system, and its times tell of changes.
+    pub is_believed: bool,
 }
 
 /// What a finished cut says of itself.
@@ -107,13 +121,32 @@ pub struct Reach {
     pub problems: Vec<Problem>,
 }
 
+/// What an entry has beside its bytes and what a listing shows, as far as it could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Extended attributes, sorted by name.
+    pub xattrs: Vec<Xattr>,
+    /// Inode flags that a listing does not show.
+    pub inode_flags: u32,
+    /// Why some are missing. It costs the entry nothing else.
+    pub lacking: Option<Problem>,
+}
+
+impl Attributes {
+    /// None but a reason.
+    pub fn lacking(problem: Problem) -> Self {
+        Self { lacking: Some(problem), ..Self::default() }
+    }
+}
+
 /// Access to the files of a cut. Blocks.
 pub trait Files: Send + Sync {
-    /// Extended attributes of an entry of any kind, sorted by name, without following links.
-    fn xattrs(&self, entry: &Entry) -> Result<Vec<Xattr>, Problem>;
+    /// The attributes of an entry of any kind, without following links. An error means that there is
+    /// no such entry any more.
+    fn attributes(&self, entry: &Entry) -> Result<Attributes, Problem>;
 
     /// Opens a regular file, never through a link, and makes sure that it is the one that was
-    /// listed (same device and inode).
+    /// listed: the same device and inode, where inode numbers last.
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem>;
 }
 
@@ -135,8 +168,8 @@ pub trait Content: Send {
         false
     }
 
-    /// Its extended attributes, sorted by name.
-    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem>;
+    /// Its attributes.
+    fn attributes(&mut self) -> Attributes;
 
     /// Its runs of data if it has holes; `None` where it has none or the file system cannot tell.
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem>;
@@ -280,6 +313,17 @@ pub enum Error {
         name: String,
         /// The cause and what to do about it.
         reason: String,
+    },
+    /// Patterns left out all that there is.
+    #[error(
+        "source {name}: the exclude patterns leave nothing of {path}: correct them \
+         (--allow-empty if it is meant)", path = path.display()
+    )]
+    AllExcluded {
+        /// The source.
+        name: String,
+        /// Its path.
+        path: PathBuf,
     },
     /// The operating system refused.
     #[error("source {name}: {action} {path}", path = path.display())]

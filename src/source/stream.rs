@@ -17,10 +17,10 @@ use rustix::process::{getegid, geteuid};
 
 use super::file::Owners;
 use super::{
-    Batch, Compared, Content, Cut, CutterChoice, Error, Fault, Files, Previous, Problem, Reach,
-    Source,
+    Attributes, Batch, Compared, Content, Cut, CutterChoice, Error, Fault, Files, Previous,
+    Problem, Reach, Source,
 };
-use crate::entry::{Cutter, Entry, Extent, FileTime, Kind, Seen, TreePath, Xattr};
+use crate::entry::{Cutter, Entry, Extent, FileTime, Kind, Seen, TreePath};
 use crate::facts::{DirectoryFacts, Facts};
 use crate::units::to_u64;
 use crate::world::World;
@@ -186,10 +186,6 @@ impl Cut for StreamCut {
         Arc::new(StreamFiles { state: Arc::clone(&self.state), cutter: self.options.cutter })
     }
 
-    fn has_local_clock(&self) -> bool {
-        true
-    }
-
     async fn finish(self: Box<Self>, _compared: Compared) -> Result<Reach, Error> {
         let options = &self.options;
         let bytes = match set(&self.state, State::Ended { bytes: 0 }) {
@@ -223,8 +219,8 @@ struct StreamFiles {
 }
 
 impl Files for StreamFiles {
-    fn xattrs(&self, _: &Entry) -> Result<Vec<Xattr>, Problem> {
-        Ok(Vec::new())
+    fn attributes(&self, _: &Entry) -> Result<Attributes, Problem> {
+        Ok(Attributes::default())
     }
 
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem> {
@@ -269,8 +265,8 @@ impl Content for Stream {
         true
     }
 
-    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem> {
-        Ok(Vec::new())
+    fn attributes(&mut self) -> Attributes {
+        Attributes::default()
     }
 
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem> {

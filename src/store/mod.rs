@@ -30,7 +30,7 @@ pub use count::{Counted, Meter, RequestKind, Usage};
 pub use limits::{LimitsGiven, Rate, parse_connections, parse_retry_for};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
-pub use open::{is_over_ssh, is_remote, open};
+pub use open::{is_over_ssh, is_remote, local_directory, open};
 pub use price::{Cost, Money, Prices};
 pub use promise::StoreClass;
 pub use settings::{Limits, Settings, SshFiles};

@@ -33,6 +33,16 @@ pub fn is_remote(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("file"))
 }
 
+/// The directory that `url` leads to, if it is one of this machine.
+pub fn local_directory(url: &str) -> Option<PathBuf> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Some(PathBuf::from(url));
+    };
+    let path = rest.strip_prefix("localhost").unwrap_or(rest);
+    let decoded = percent_decode(path).filter(|path| path.starts_with('/'));
+    decoded.filter(|_| scheme.eq_ignore_ascii_case("file")).map(PathBuf::from)
+}
+
 /// Whether `url` leads to an SSH server.
 pub fn is_over_ssh(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("sftp"))

@@ -4,6 +4,7 @@
 mod answers;
 mod elsewhere;
 mod listed;
+mod logs;
 mod piped;
 mod policies;
 mod previewing;
@@ -11,6 +12,7 @@ mod reading;
 mod refusals;
 mod round_trip;
 mod selecting;
+mod shortfalls;
 mod storage;
 mod store_surface;
 

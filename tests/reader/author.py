@@ -49,13 +49,13 @@ class Author(Session):
             if len(row) == 1:
                 return row[0][0]
 
-    def source(self, name, files, width=3):
+    def source(self, name, files, width=3, kind="directory", facts=None):
         """`files` are pairs of an entry and its bytes."""
         files = sorted(files, key=lambda pair: order(pair[0].path))
         entries = [one for one, _ in files]
         root, size = self.tree(entries, width), sum(one.size for one in entries)
-        record = {0: name, 1: "directory", 2: f"/{name}", 3: list(root), 4: len(entries), 5: size}
-        record |= {6: {0: False}, 7: 0, 8: [], 9: False, 10: size, 11: 0}
+        record = {0: name, 1: kind, 2: f"/{name}", 3: list(root), 4: len(entries), 5: size}
+        record |= {6: facts or {0: False}, 7: 0, 8: [], 9: False, 10: size, 11: 0}
         self.sources.append(record)
         self.expected[name] = files
 

@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from audit import Audit
 from config import Config
+from facts import known_facts
 from index import Index
 from objects import SESSION, open_object
 from packs import METADATA
@@ -18,6 +19,7 @@ from primitives import (
     field,
     keyed_hash,
     require,
+    string,
     u16,
 )
 from snapshots import Checkpoint, newest_checkpoint, open_snapshot
@@ -115,8 +117,11 @@ def check_snapshot(store, keys, audit, name, valid):
     if snapshot is None:
         return
     lane, sequence, *_ = parts(name)
-    fits = lane == keyed_hash(keys.secret(0, name).names, snapshot.job.encode(), 16).hex()
-    require(fits, name, "is in the lane of another job")
+    series = b"".join(string(text.encode()) for text in snapshot.series)
+    fits = lane == keyed_hash(keys.secret(0, name).names, series, 16).hex()
+    require(fits, name, "is in the lane of another job or host")
+    for source in snapshot.sources.values():
+        known_facts(source, name)
     require(invert(sequence) > 0, name, "has a sequence before the first")
     if valid:
         audit.snapshot(snapshot)

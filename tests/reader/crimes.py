@@ -1,7 +1,7 @@
 """Sound seals around what the document forbids, for the self-test alone; none may get through.
 
 `PACKS` break rules of FORMAT.md §6, `RECORDS` of §10, `INDEXES` of §11, `CONFIGS` of §5;
-forgeries.py and forged_files.py those between. Each names a part of what the reader has to say.
+forgeries.py, forged_files.py and forged_facts.py those between. Each names a part of what the reader has to say.
 """
 
 import tempfile
@@ -10,6 +10,7 @@ import pyrage
 import zstandard
 
 from court import Court
+from forged_facts import FACTS
 from forged_files import FILES
 from forgeries import ROOT, TREES, under
 from packer import Pack
@@ -81,8 +82,8 @@ PACKS = [
 ]
 
 
-def source(name="name", **changes):
-    return {0: name, 1: "directory", 2: "", 4: 1, 5: 0} | changes
+def source(name="name"):
+    return {0: name, 1: "directory", 2: "", 4: 1, 5: 0, 6: {0: False}}
 
 
 RECORDS = [
@@ -94,6 +95,8 @@ RECORDS = [
     ({6: 7}, "checkpoint"),
     ({7: "text"}, "key 7"),
     ({1: "another job"}, "lane"),
+    ({2: "another host"}, "lane"),
+    ({1: "jobhost", 2: ""}, "lane"),
     ({10: [[bytes(24), 1, bytes(32)]]}, "can't have written"),
     ({10: "text"}, "key 10"),
     ({12: 1}, "secret of its session"),
@@ -127,6 +130,12 @@ def record(court, changes):
     court.commit([], **{f"k{key}": value for key, value in changes.items()})
 
 
+def facts(court, how):
+    kind, facts = how
+    root = under(court.author, [ROOT])
+    court.commit([source() | {1: kind, 3: list(root), 6: facts}])
+
+
 def index(court, how):
     if how.get("entry_pages") == 0:
         court.commit([])
@@ -150,6 +159,7 @@ def replaced_keys(run):
 def break_every_rule(run):
     """How many broken rules were found."""
     cases = [(tree, *one) for one in TREES + FILES] + [(pack, *one) for one in PACKS]
+    cases += [(facts, one[:2], one[2]) for one in FACTS]
     cases += [(record, *one) for one in RECORDS] + [(index, *one) for one in INDEXES]
     for commit, crime, what, *code in cases:
         with tempfile.TemporaryDirectory() as place:

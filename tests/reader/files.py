@@ -88,7 +88,7 @@ def plain_files(author):
     attributes = [(b"user.empty", b""), (b"user.some", b"\x00\xff")]
     twice = words("twice", 2000)
     runs = [(0, 4096), (65_536, 1), (4095, 9), (300_000, 77)]
-    same = {"flags": 2, "same": (66, 4242), "inode": 4242, "modified": (7, 7), "changed": (8, 8)}
+    same = {"flags": 2, "links": (0, 2), "inode": 4242, "modified": (7, 7), "changed": (8, 8)}
     return [
         file(author, "empty", b""),
         file(author, "deep/raw", noise("raw", 3000), zipped=False),
@@ -98,6 +98,7 @@ def plain_files(author):
         file(author, "attributes", b"x", flags=1, xattrs=attributes),
         file(author, "twice-1", twice, **same),
         file(author, "twice-2", twice, **same),
+        file(author, "no-dump", b"x", flags=128, inode_flags=64),
         file(author, "name-\udcff-\u00e9", b"not UTF-8"),
         file(author, "segment", noise("segment", 4096), WHOLE, user=None, group=None),
         lists(author, "lists-1", [noise(f"one {n}", 700) for n in range(5)], 1),

@@ -7,8 +7,8 @@ import scribe
 from author import PAGE
 from entry import FILE, Entry
 from forgeries import MIB, NONE, ROOT, under
+from primitives import var
 from scribe import CUT, PAGES, content, content_above, u8
-from writer import var
 
 SPARSE = 4
 

@@ -4,9 +4,9 @@
 """
 
 import scribe
-from entry import CHARACTER, DIRECTORY, FILE, SYMLINK, Entry
+from entry import CHARACTER, DIRECTORY, FILE, NAME, SYMLINK, Entry
+from primitives import string, var
 from scribe import u8
-from writer import string, var
 
 NONE = [u8(0)]
 ROOT = Entry(b"", DIRECTORY, 0)
@@ -76,12 +76,30 @@ TREES = [
     (leaf(Entry(b"a", CHARACTER, 0, device=(0, 1 << 32))), "over 32 bits"),
     (leaf(folder(b"a", flags=1, xattrs=[(b"b", b""), (b"a", b"")])), "attributes out of order"),
     (leaf(folder(b"a", flags=1, xattrs=[(b"a", b""), (b"a", b"")])), "attributes out of order"),
-    (leaf(folder(b"a", flags=2, same=(1, 0))), "hard links"),
-    (leaf(Entry(b"a", SYMLINK, 2, same=(1, 0, 1))), "hard links"),
+    (leaf(folder(b"a", flags=2, links=(1, 2))), "hard links"),
+    (leaf(Entry(b"a", SYMLINK, 2, links=(1, 1))), "hard links"),
+    *(
+        (leaf(folder(b"a", flags=128, inode_flags=flags)), f"inode flags {flags:#x}")
+        for flags in (0, 1, 17, 1 << 32)
+    ),
     (leaf(Entry(b"a", FILE, 0, size=1 << 63, content=NONE)), "too large"),
     (raw(b"\1\0\0" + var(131_073) + bytes(131_073)), "counts too many"),
-    (leaf(Entry(b"a", 8, 0)), "of type 8"),
-    (leaf(Entry(b"a", DIRECTORY, 32)), "flags 32"),
+    (leaf(Entry(b"a", 9, 0)), "of type 9"),
+    (leaf(Entry(b"a", 0, 0)), "of type 0"),
+    (leaf(folder(b"a", flags=256)), "flags 256"),
+    (leaf(folder(b"a", flags=48)), "both left out and not listed"),
+    (leaf(Entry(b"a", FILE, 32, content=NONE)), "leaves out what is no directory"),
+    (leaf(Entry(b"a", SYMLINK, 32)), "leaves out what is no directory"),
+    (leaf(Entry(b"a", NAME, 0)), "without saying why"),
+    (leaf(Entry(b"a", NAME, 48)), "name only with flags 48"),
+    *(
+        (leaf(Entry(b"a", NAME, 16 | flag, links=(0, 2), inode_flags=16)), "name only with flags")
+        for flag in (1, 2, 8, 64, 128)
+    ),
+    (leaf(Entry(b"a", NAME, 16, uid=1)), "name only with numbers"),
+    (leaf(Entry(b"a", NAME, 16, user="one")), "name only with numbers"),
+    (leaf(Entry(b"a", NAME, 16, changed=(1, 0))), "name only with numbers"),
+    (leaf(Entry(b"a", NAME, 32), folder(b"a/b")), "in no directory"),
     (leaf(Entry(b"a", DIRECTORY, 0, 0o10000)), "mode 10000"),
     (leaf(Entry(b"a", DIRECTORY, 0, modified=(0, 10**9))), "nanoseconds"),
     (leaf(Entry(b"a" * (MIB + 1), DIRECTORY, 0)), "too long"),

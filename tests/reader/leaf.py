@@ -11,6 +11,11 @@ from entry import (
     DIRECTORY,
     FILE,
     HARD_LINKED,
+    INODE_FLAG_WORDS,
+    INODE_FLAGS,
+    LACKS_ATTRIBUTES,
+    LEFT_OUT,
+    NAME,
     NOT_STORED,
     SPARSE,
     SYMLINK,
@@ -31,6 +36,8 @@ from primitives import (
 )
 
 KNOWN_FLAGS = XATTRS | HARD_LINKED | SPARSE | CHANGED | NOT_STORED
+KNOWN_FLAGS |= LEFT_OUT | LACKS_ATTRIBUTES | INODE_FLAGS
+KNOWN_INODE_FLAGS = sum(INODE_FLAG_WORDS)
 U32 = 1 << 32
 
 
@@ -70,8 +77,9 @@ def read_leaf(node):
 
 def read_entry(node, names, before):
     entry = Entry(read_path(node, before.path), node.u8(), node.var(), where=node.name)
-    node.require(FILE <= entry.type <= BLOCK, f"has an entry of type {entry.type}")
+    node.require(FILE <= entry.type <= NAME, f"has an entry of type {entry.type}")
     node.require(entry.flags & ~KNOWN_FLAGS == 0, f"has an entry with flags {entry.flags}")
+    check_seen(node, entry)
     entry.mode = node.var()
     node.require(entry.mode <= 0o7777, f"has an entry with mode {entry.mode:o}")
     entry.uid, entry.gid = read_u32(node), read_u32(node)
@@ -79,13 +87,20 @@ def read_entry(node, names, before):
     entry.modified = read_time(node, before.modified[0])
     entry.changed = read_time(node, entry.modified[0])
     entry.inode = (before.inode + node.svar()) % U64
+    numbers = entry.mode, entry.uid, entry.gid, *entry.modified, *entry.changed, entry.inode
+    bare = not any(numbers) and entry.user is entry.group is None
+    node.require(entry.type != NAME or bare, "has a name only with numbers")
     read_special(node, entry)
     if entry.flags & XATTRS:
         read_xattrs(node, entry)
     if entry.flags & HARD_LINKED:
-        entry.same = node.var(), entry.inode
-        fits = node.var() >= 2 and entry.type != DIRECTORY
+        entry.links = node.var(), node.var()
+        fits = entry.links[1] >= 2 and entry.type != DIRECTORY
         node.require(fits, "has hard links where there is one name, or a directory")
+    if entry.flags & INODE_FLAGS:
+        entry.inode_flags = node.var()
+        fits = entry.inode_flags and not entry.inode_flags & ~KNOWN_INODE_FLAGS
+        node.require(fits, f"has an entry with inode flags {entry.inode_flags:#x}")
     if entry.flags & SPARSE:
         node.require(entry.type == FILE, "has holes in what is no file")
         entry.extents = read_extents(node)
@@ -94,6 +109,18 @@ def read_entry(node, names, before):
         lost = entry.flags & NOT_STORED
         node.require(not lost or entry.content.kind == NONE, "stores what it says is not stored")
     return entry
+
+
+def check_seen(node, entry):
+    """What the flags say of how much was looked at has to fit the type."""
+    seen = entry.flags & (NOT_STORED | LEFT_OUT)
+    if entry.type == NAME:
+        node.require(seen, "has a name only without saying why")
+        fits = entry.flags in (NOT_STORED, LEFT_OUT)
+        node.require(fits, f"has a name only with flags {entry.flags}")
+    elif entry.flags & LEFT_OUT:
+        node.require(entry.type == DIRECTORY, "leaves out what is no directory")
+        node.require(seen == LEFT_OUT, "has a directory both left out and not listed")
 
 
 def read_u32(node):

@@ -6,12 +6,28 @@ does not allow is said in `warnings` and left out. Nothing is named by its whole
 longer than the system takes, but by its name in its folder.
 """
 
+import fcntl
 import os
 import stat
+import struct
 from functools import partial
 
 from content import pieces
-from entry import BLOCK, CHANGED, CHARACTER, DIRECTORY, FIFO, FILE, NOT_STORED, SOCKET, SYMLINK
+from entry import (
+    BLOCK,
+    CHANGED,
+    CHARACTER,
+    DIRECTORY,
+    FIFO,
+    FILE,
+    INODE_FLAG_WORDS,
+    INODE_FLAGS,
+    LACKS_ATTRIBUTES,
+    NAME,
+    NOT_STORED,
+    SOCKET,
+    SYMLINK,
+)
 
 KINDS = {
     FIFO: stat.S_IFIFO,
@@ -19,7 +35,16 @@ KINDS = {
     CHARACTER: stat.S_IFCHR,
     BLOCK: stat.S_IFBLK,
 }
+# ioctl(2) numbers of 64-bit Linux that read and set inode flags.
+GET_FLAGS, SET_FLAGS = 0x80086601, 0x40086602
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+NOT_STORED_WORDS = {
+    FILE: "its content is not stored",
+    DIRECTORY: "could not be listed: not all that it held is stored",
+    NAME: "could not be looked at: nothing but its name is stored",
+}
 
 
 class Folders:
@@ -46,28 +71,35 @@ class Placer:
         os.makedirs(destination, exist_ok=True)
         top = os.open(destination, OPEN_FOLDER)
         self.packs, self.places, self.firsts = packs, Folders(top), Folders(top)
-        self.warnings, self.files, self.folders = [], {}, []
+        self.warnings, self.files, self.folders, self.flagged = [], {}, [], []
 
     def put(self, entry, path):
         """Makes the entry at `path` below the destination (itself if empty)."""
         if entry.flags & CHANGED:
             self.warn(path, "changed while it was read")
-        if entry.flags & NOT_STORED and entry.type == FILE:
-            self.warn(path, "its content is not stored")
-            return
+        if entry.flags & LACKS_ATTRIBUTES:
+            self.warn(path, "has attributes that could not be read and are not stored")
         if entry.flags & NOT_STORED:
-            self.warn(path, "not all that it held is stored")
+            self.warn(path, NOT_STORED_WORDS.get(entry.type, "could not be read"))
+        if entry.type == NAME or entry.type == FILE and entry.flags & NOT_STORED:
+            return
         if self.linked(entry, path) or not self.make(entry, path):
             return
+        if entry.flags & INODE_FLAGS:
+            self.flagged.append((entry, path))
         if entry.type == DIRECTORY:
             self.folders.append((entry, path))
         else:
             self.dress(entry, path)
 
     def finish(self):
-        """Directories get theirs once nothing changes below them."""
+        """Directories get theirs once nothing changes below them; an inode flag may forbid all more."""
         for entry, path in reversed(self.folders):
             self.dress(entry, path)
+        for entry, path in reversed(self.flagged):
+            bits = [bit for bit in INODE_FLAG_WORDS if entry.inode_flags & bit]
+            what = "inode flags " + ", ".join(INODE_FLAG_WORDS[bit] for bit in bits)
+            self.attempt(path, what, partial(self.set_inode_flags, path, entry.inode_flags))
 
     def dress(self, entry, path):
         """Owner and attributes; then, as they may change them, mode and times."""
@@ -82,6 +114,15 @@ class Placer:
             os.chmod(name, entry.mode, dir_fd=folder)
         os.utime(name, ns=(entry.mtime, entry.mtime), **at)
 
+    def set_inode_flags(self, path, flags):
+        folder, name = self.places.parent(path)
+        at = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        try:
+            own = struct.unpack("q", fcntl.ioctl(at, GET_FLAGS, bytes(8)))[0]
+            fcntl.ioctl(at, SET_FLAGS, struct.pack("q", own | flags))
+        finally:
+            os.close(at)
+
     def warn(self, path, what):
         self.warnings.append(f"{os.fsdecode(path)}: {what}")
 
@@ -95,9 +136,9 @@ class Placer:
 
     def linked(self, entry, path):
         """Whether the entry is one more name of a file that is there."""
-        if entry.same is None:
+        if entry.one_file is None:
             return False
-        first = self.files.setdefault(entry.same, path)
+        first = self.files.setdefault(entry.one_file, path)
         if first == path:
             return False
         (source, old), (folder, name) = self.firsts.parent(first), self.places.parent(path)

@@ -97,6 +97,18 @@ def u64(data, at):
     return int.from_bytes(data[at : at + 8], "little")
 
 
+def var(number):
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes(out) + bytes([number])
+
+
+def string(data):
+    return var(len(data)) + data
+
+
 def signed64(number):
     """A number modulo 2^64, in two's complement."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)

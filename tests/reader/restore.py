@@ -7,11 +7,13 @@
 
 KEY_FILE is a recovery key (age identities or an SSH key) or an agent key, which lists but can't
 restore; BACKSTAY_PASSPHRASE opens a wrapped one. `-` is a passphrase without a key file. SNAPSHOT
-is the beginning of an id, or `latest`: the newest, with a source the newest that has it. A whole
+is the beginning of an id, or `latest`: the newest of a series (one job on one host), with a source
+the newest that has it. Where several series fit, it is refused, and their newest are listed. A whole
 snapshot is restored to DESTINATION/SOURCE, anything less into DESTINATION, which has to be empty or
 missing.
 
-Exits with 0, 2 (wrong use, wrong key, or a newer repository) or 6 (damage, one line for each).
+Exits with 0, 2 (wrong use, wrong key, or a newer repository), 3 (restored, but for what the warnings
+name) or 6 (damage, one line for each).
 
 Written from src/repo/FORMAT.md alone. This file holds the command line, from which to read on:
 config.py opens the repository, snapshots.py finds the restore point, tree.py its entries,
@@ -19,23 +21,19 @@ content.py their bytes, and place.py puts them down.
 """
 
 import os
-import stat
 import sys
-from datetime import UTC, datetime
 
 from check import check
 from config import open_repository
-from entry import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SOCKET, SYMLINK
+from entry import DIRECTORY
+from facts import describe
+from listing import line, said_series, show
 from packs import Packs
 from place import Placer
 from primitives import Damage, Newer, Refused
 from snapshots import all_snapshots, choose
 from store import Store
 from tree import walk
-
-TYPES = (FILE, DIRECTORY, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK)
-LETTERS = dict(zip(TYPES, "-dlpscb", strict=True))
-
 
 def warn(what):
     print(f"warning: {what}", file=sys.stderr)
@@ -76,10 +74,9 @@ def destination(path, entry):
 def do_list(repository):
     snapshots, damage = all_snapshots(repository.store, repository.keys, warn)
     for one in snapshots:
-        sources = " ".join(one.sources)
+        sources = " ".join(describe(source) for source in one.sources.values())
         partial = " partial" if one.partial else ""
-        job = one.job.replace("\0", " ")
-        print(f"{one.id}  {show(one.finished)}  {job}  {one.host}  {sources}{partial}")
+        print(f"{one.id}  {show(one.finished)}  {said_series(one)}  {sources}{partial}")
     return damage
 
 
@@ -88,13 +85,6 @@ def do_ls(repository, words):
         for path, one in entries:
             print(line(one, os.path.join(base, os.fsdecode(path)).rstrip("/") or "."))
     return []
-
-
-def line(one, path):
-    names = f"{one.user or one.uid}:{one.group or one.gid}"
-    mode = LETTERS[one.type] + stat.filemode(one.mode)[1:]
-    arrow = f" -> {os.fsdecode(one.target)}" if one.type == SYMLINK else ""
-    return f"{mode} {names} {one.size:>12} {show(one.mtime)} {path}{arrow}"
 
 
 def do_check(repository):
@@ -108,6 +98,7 @@ def do_restore(repository, words, to):
     os.makedirs(to, exist_ok=True)
     if os.listdir(to):
         raise Refused(f"{to} is not empty")
+    complete = True
     for base, entries in repository.sources(words):
         placer = Placer(repository.packs, os.path.join(to, base))
         for path, entry in entries:
@@ -115,13 +106,11 @@ def do_restore(repository, words, to):
         placer.finish()
         for warning in placer.warnings:
             warn(os.path.join(base, warning))
-    return []
+        complete = complete and not placer.warnings
+    return [] if complete else INCOMPLETE
 
 
-def show(nanoseconds):
-    return datetime.fromtimestamp(nanoseconds // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
+INCOMPLETE = None  # what a restore returns in place of damage, if it had to warn
 COMMANDS = {"list": (do_list, 2), "ls": (do_ls, 3), "check": (do_check, 2)}
 
 
@@ -138,6 +127,8 @@ def main(arguments):
     except (Refused, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    if damage is INCOMPLETE:
+        return 3
     for error in damage:
         word = "newer" if isinstance(error, Newer) else "damaged"
         print(f"{word}: {error}", file=sys.stderr)

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from author import SEGMENT, Author
-from files import database, entry, file, paged, pages_source, plain_files, special, words
+from files import database, entry, file, paged, pages_source, plain_files, special
+from odd_files import look_linked, not_looked_at, segments
 from entry import DIRECTORY
 from primitives import keyed_hash
 from writer import Repository
@@ -73,9 +74,9 @@ class Sample:
                 generation, generation, envelopes, self.recipients[:count], owner
             )
 
-    def session(self, number, job, sequence, checkpoint):
+    def session(self, number, job, sequence, checkpoint, host="host"):
         recipient = self.recipients[number]
-        return Author(self.repository, number, job, sequence, checkpoint, recipient)
+        return Author(self.repository, number, job, sequence, checkpoint, recipient, host)
 
     def write_sessions(self):
         first = self.full_backup()
@@ -88,6 +89,7 @@ class Sample:
         self.repository.checkpoint(2, before, **lists)
         self.repository.put("checkpoint/.tmp-0", b"unfinished")
         self.second_backup(first)
+        self.backup_without_policy()
         self.first = first
 
     def commit(self, author, finished, **changes):
@@ -98,7 +100,7 @@ class Sample:
 
     def full_backup(self):
         author = self.session(0, "sample", 1, 0)
-        author.source("files", special() + plain_files(author))
+        author.source("files", special() + plain_files(author) + look_linked(author))
         author.maps = pages_source(author)
         self.commit(author, 1_700_000_000 * 10**9)
         return author
@@ -116,18 +118,25 @@ class Sample:
         return author
 
     def second_backup(self, first):
-        """With the second secret: overlays of the first one's maps, and what could not be read."""
+        """With the second secret: overlays of the first one's maps, and what was not looked at. The
+        clock went back since the first one."""
         author = self.session(1, "sample", 5, 2)
         old, new = database(1), database(2)
         parts = (old[:SEGMENT], new[:SEGMENT]), (old[SEGMENT:], new[SEGMENT:])
         maps = [author.overlay(full, *pair) for full, pair in zip(first.maps, parts, strict=True)]
         root = entry("", DIRECTORY), None
         author.source("pages", [root, paged("database", new, maps)])
-        lost = entry("lost", 1, flags=16, size=77, content=[b"\0"]), None
-        changed = file(author, "changed", words("changed", 500), flags=8)
-        author.source("partial", [root, lost, changed])
+        facts = {0: True, 1: ["excluded", "*.tmp"], 2: True, 3: [[0, 5], [2**64 - 1, 0]]}
+        author.source("partial", not_looked_at(author), facts=facts)
         author.sources[1] |= {7: 1, 8: [{0: b"lost", 1: "unreadable", 2: "test"}], 9: True}
-        self.commit(author, 1_700_000_100 * 10**9, k5=first.id, k8=True)
+        self.commit(author, 1_699_999_900 * 10**9, k5=first.id, k8=True)
+
+    def backup_without_policy(self):
+        """A series of its own on another host, with a log."""
+        author = self.session(1, "\0log\0small", 1, 2, "other-host")
+        segments(author)
+        author.source("small", [(entry("", DIRECTORY), None), file(author, "why", b"it counts")])
+        self.commit(author, 1_700_000_200 * 10**9)
 
 
 def build(folder):

@@ -3,9 +3,19 @@
 The other side of nodes.py, leaf.py, tree.py, content.py and pages.py: FORMAT.md §7 to §9.
 """
 
-from entry import BLOCK, CHARACTER, FILE, HARD_LINKED, SPARSE, SYMLINK, XATTRS, fingerprint
+from entry import (
+    FILE,
+    HARD_LINKED,
+    INCOMPLETE,
+    INODE_FLAGS,
+    SPARSE,
+    XATTRS,
+    fingerprint,
+    special,
+)
 from nodes import EXTENTS, INNER, LEAF, LIST, PAGE_MAP, Ref
-from writer import string, svar, var
+from primitives import string, var
+from writer import svar
 
 CUT, PAGES, WHOLE = 1, 2, 3
 
@@ -71,16 +81,13 @@ def leaf(entries):
 
 
 def add_special(node, one):
-    if one.type == FILE:
-        node.add(one.size)
-    if one.type == SYMLINK:
-        node.add(string(one.target))
-    if one.type in (CHARACTER, BLOCK):
-        node.add(*one.device)
+    node.add(special(one))
     if one.flags & XATTRS:
         node.add(len(one.xattrs), *(string(text) for pair in one.xattrs for text in pair))
     if one.flags & HARD_LINKED:
-        node.add(one.same[0], one.same[2] if len(one.same) > 2 else 2)
+        node.add(*one.links)
+    if one.flags & INODE_FLAGS:
+        node.add(one.inode_flags)
     if one.flags & SPARSE:
         node.add(*one.extents)
     if one.type == FILE:
@@ -93,7 +100,8 @@ def inner(level, children, secret):
     node.add(u8(level), len(children))
     for ref, below in children:
         last = below[-1].path
-        mark = fingerprint(below, secret) if level == 1 else bytes(16)
+        compares = level == 1 and not any(one.flags & INCOMPLETE for one in below)
+        mark = fingerprint(below, secret) if compares else bytes(16)
         sums = len(below), sum(one.size for one in below)
         node.add(shorten(last, before), ref, *sums, mark)
         before = last

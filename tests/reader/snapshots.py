@@ -4,6 +4,7 @@ Implements FORMAT.md §10 (snapshots, abort records) and the part of §13 that s
 are valid at the newest checkpoint.
 """
 
+from listing import said_series
 from nodes import reference
 from objects import ABORT, CHECKPOINT, SNAPSHOT, open_object
 from primitives import SOURCES_MAX, Damage, Newer, Refused, field, require
@@ -13,6 +14,8 @@ from store import invert, parts
 class Source:
     def __init__(self, record, name):
         self.name = field(record, 0, str, name)
+        self.kind = field(record, 1, str, name)
+        self.facts = field(record, 6, dict, name)
         self.root = reference(field(record, 3, list, name), name)
         self.entries = field(record, 4, int, name)
         self.size = field(record, 5, int, name)
@@ -34,14 +37,16 @@ def written(record, session, name):
 
 class Snapshot:
     def __init__(self, name, record):
-        _, _, checkpoint, session = parts(name)
+        _, sequence, checkpoint, session = parts(name)
         self.name, self.id, self.checkpoint = name, session, int(checkpoint, 16)
+        self.sequence = invert(sequence)
         own = field(record, 0, bytes, name)
         require(own.hex() == session, name, "its session id is not that of its name")
         number = field(record, 6, int, name)
         require(number == self.checkpoint, name, "its checkpoint is not that of its name")
         self.job = field(record, 1, str, name)
         self.host = field(record, 2, str, name)
+        self.series = self.job, self.host
         self.finished = field(record, 4, int, name)
         self.secret = field(record, 12, int, name)
         self.partial = field(record, 8, bool, name)
@@ -131,7 +136,8 @@ def all_snapshots(store, keys, warn):
 def choose(store, keys, words, warn):
     """The snapshot, source name and path that SNAPSHOT[:SOURCE[/PATH]] says.
 
-    `latest` is the newest snapshot; with a source, the newest that has one of that name.
+    `latest` is the one of the highest sequence in its series, of those that have the source. Where
+    several series fit, none is chosen: times say nothing about what belongs together.
     """
     first, _, rest = words.partition(":")
     name, _, path = rest.partition("/")
@@ -145,7 +151,14 @@ def choose(store, keys, words, warn):
         warn(f"{error}; this may have been the latest")
     if not chosen:
         raise Refused(f"{words}: there is no such snapshot")
-    return chosen[-1], name, path
+    latest = {}
+    for one in sorted(chosen, key=lambda one: (one.sequence, one.finished, one.id)):
+        latest[one.series] = one
+    if len(latest) > 1:
+        choices = "".join(f"\n  {one.id}  {said_series(one)}" for one in latest.values())
+        raise Refused(f"{words}: several series fit; take one of these by its id:{choices}")
+    (only,) = latest.values()
+    return only, name, path
 
 
 def by_prefix(store, keys, prefix, warn):

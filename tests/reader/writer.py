@@ -12,7 +12,7 @@ import pyrage
 from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from primitives import MAGIC, ZERO_NONCE, Secret, keyed_hash
+from primitives import MAGIC, ZERO_NONCE, Secret, keyed_hash, string, var
 from store import inverted
 
 
@@ -20,20 +20,13 @@ def little(number, length):
     return number.to_bytes(length, "little")
 
 
-def var(number):
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes(out) + bytes([number])
-
-
 def svar(number):
     return var(2 * number if number >= 0 else -2 * number - 1)
 
 
-def string(data):
-    return var(len(data)) + data
+def lane(secret, job, host):
+    """The name of a series: one job on one host."""
+    return keyed_hash(secret.names, string(job.encode()) + string(host.encode()), 16).hex()
 
 
 def texts(list_of_texts):
@@ -102,20 +95,21 @@ class Repository:
 class Session:
     """One session, which announces itself, and what it writes."""
 
-    def __init__(self, repository, number, job, sequence, checkpoint, recipient):
-        self.repository, self.number, self.job = repository, number, job
+    def __init__(self, repository, number, job, sequence, checkpoint, recipient, host="host"):
+        self.repository, self.number = repository, number
+        self.job, self.host = job, host
         self.id, self.checkpoint = os.urandom(12), checkpoint
         self.secret, self.packs = os.urandom(32), []
         self.age = pyrage.encrypt(self.secret, [recipient])
-        lane = keyed_hash(repository.secrets[0].names, job.encode(), 16).hex()
         tail = f"{inverted(sequence)}-{checkpoint:016x}-{self.id.hex()}"
-        self.register = f"snapshot/{lane}/{tail}"
-        record = {0: self.id, 1: 10**18, 2: "host", 3: "writer.py 1"}
-        repository.sealed(f"session/{lane}/{tail}", 3, number, record)
+        place = f"{lane(repository.secrets[0], job, host)}/{tail}"
+        self.register = f"snapshot/{place}"
+        record = {0: self.id, 1: 10**18, 2: host, 3: "writer.py 1"}
+        repository.sealed(f"session/{place}", 3, number, record)
 
     def commit(self, sources, finished, **changes):
         packs = [(pack.id, len(pack.data), blake3(pack.data).digest()) for pack in self.packs]
-        record = {0: self.id, 1: self.job, 2: "host", 3: finished - 10**9, 4: finished}
+        record = {0: self.id, 1: self.job, 2: self.host, 3: finished - 10**9, 4: finished}
         record |= {6: self.checkpoint, 7: sources, 8: False, 9: "writer.py 1", 10: packs}
         record |= {11: {"made": "for a test"}, 12: self.number, 99: "skip me"}
         record |= {int(key[1:]): value for key, value in changes.items()}

@@ -49,6 +49,7 @@ pub fn leaf(bytes: &[u8]) {
 fn assert_same(first: &StoredEntry, second: &StoredEntry) {
     assert_eq!(first.entry, second.entry);
     assert_eq!(first.fidelity, second.fidelity);
+    assert_eq!(first.lacks_attributes, second.lacks_attributes);
     assert_eq!(first.content.cutter, second.content.cutter);
     assert_eq!(first.content.level, second.content.level);
     assert_eq!(first.content.items.len(), second.content.items.len());

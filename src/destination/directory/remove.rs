@@ -359,13 +359,13 @@ mod tests {
         assert_eq!(decide("a/build", true, |_| {}), Verdict::Keep);
         assert_eq!(decide("a/build", false, |_| {}), Verdict::Remove);
         let filter = Filter::new(&["*.b".to_owned(), "in/".to_owned()], &["*.log".to_owned()]);
-        let looked = Looked { filter: filter.unwrap(), ..looked };
+        let part = Looked { filter: filter.unwrap(), ..looked.clone() };
         let decide_part = |name: &str, is_directory| {
             let source_path = &TreePath::from_bytes(name).unwrap();
             let (is_foreign, is_ours, is_reserved) = (false, false, false);
             let candidate =
                 Candidate { source_path, is_directory, is_foreign, is_ours, is_reserved };
-            verdict(candidate, &looked)
+            verdict(candidate, &part)
         };
         assert_eq!(decide_part("a/x.b", false), Verdict::Remove);
         assert_eq!(decide_part("in/x", false), Verdict::Remove);

@@ -8,7 +8,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::naming::Numbering;
+use crate::facts::naming::Numbering;
 use crate::store::{Money, Rate};
 use refusals::refused;
 

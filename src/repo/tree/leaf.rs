@@ -60,6 +60,11 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
+    /// Whether nothing of it is missing and nothing may be wrong.
+    pub fn is_exact(&self) -> bool {
+        self.fidelity == Fidelity::Exact && !self.lacks_attributes
+    }
+
     /// An entry without content: anything but a regular file, or an empty one.
     pub fn bare(entry: Entry) -> Self {
         let is_unreadable = entry.seen == Seen::Unreadable;
@@ -104,7 +109,8 @@ pub fn fingerprint<'a>(keys: &Keys, entries: impl Iterator<Item = &'a Entry>) ->
             entry.changed.seconds.cast_unsigned(),
             u64::from(entry.changed.nanoseconds),
             entry.inode,
-            entry.volume,
+            // As a leaf keeps it, so that whoever reads the leaf can check the fingerprint.
+            if hard_linked(entry) { entry.volume } else { 0 },
             u64::from(entry.inode_flags),
             u64::from(entry.seen == Seen::LeftOut),
         ];
@@ -396,6 +402,9 @@ fn read_entry(
         }
     }
     entry.seen = read_seen(&entry.kind, flags)?;
+    if entry.kind == Kind::Unknown {
+        check_bare(&entry, flags)?;
+    }
     if flags & FLAG_SPARSE != 0 && !entry.is_file() {
         return Err(Malformed("holes in something that is no file"));
     }
@@ -433,6 +442,18 @@ fn read_seen(kind: &Kind, flags: u64) -> Read<Seen> {
         (Kind::File, ..) | (_, false, false) => Ok(Seen::Whole),
         (_, true, false) => Ok(Seen::Unreadable),
     }
+}
+
+/// Of a bare name nothing else is known.
+fn check_bare(entry: &Entry, flags: u64) -> Read<()> {
+    let ids = u64::from(entry.mode) | u64::from(entry.user_id) | u64::from(entry.group_id);
+    let is_owned = entry.user_name.is_some() || entry.group_name.is_some();
+    let is_timed = [entry.modified, entry.changed] != [FileTime::default(); 2];
+    let has_more = flags & !(FLAG_ABSENT | FLAG_LEFT_OUT) != 0;
+    if has_more || is_owned || is_timed || ids | entry.inode != 0 {
+        return Err(Malformed("a bare name with more than a name"));
+    }
+    Ok(())
 }
 
 fn limited(bytes: &[u8], most_bytes: usize) -> Read<&[u8]> {

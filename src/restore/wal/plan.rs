@@ -196,7 +196,7 @@ fn runs(numbers: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::naming::SegmentNaming;
+    use crate::facts::naming::SegmentNaming;
 
     const ONE: Timeline = Timeline([1; 16]);
     const TWO: Timeline = Timeline([2; 16]);

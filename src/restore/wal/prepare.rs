@@ -42,7 +42,9 @@ pub(in crate::restore) async fn prepare(
     let mut plans = BTreeMap::new();
     for (source, facts) in logs {
         let asked = asked(snapshot, &facts, &options.wal)?;
-        if asked.has_directories && !options.wal.log_alone {
+        // A log can be taken alone only if it is restored alone.
+        let is_alone = options.wal.log_alone && options.selection.source.is_some();
+        if asked.has_directories && !is_alone {
             check_target(repository, snapshot, source, &facts, asked).await?;
         }
         let log = Log { repository, snapshot, source, facts };

@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 
 use super::pin::PinnedTree;
 use super::walk::Walk;
-use crate::entry::Entry;
+use crate::entry::{Entry, TreePath};
 use crate::facts::{DirectoryFacts, Facts};
 use crate::source::file::{PinnedFiles, Reading};
-use crate::source::{Batch, Compared, Cut, Error, Files, Problem, Reach};
+use crate::source::{Batch, Compared, Cut, Error, Files, Problem, Reach, Volume};
 
 /// Batches on their way: enough that neither side waits for the other, few enough that the listing
 /// is not far ahead of the reading.
@@ -20,15 +20,8 @@ const BATCHES_AHEAD: usize = 4;
 /// Entries in a batch, as the seam promises.
 const BATCH_ENTRIES: usize = 1_024;
 
-/// File systems that this machine's kernel stamps, by the numbers in `statfs(2)`: ext2 to ext4, XFS, Btrfs,
-/// tmpfs, F2FS, ZFS and overlays of these. A file system of a server has the server's clock.
-const LOCAL_FILE_SYSTEMS: [u64; 7] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x2fc1_2fc1, 0x794c_7630];
-
-fn has_local_clock(walk: &Walk) -> bool {
-    rustix::fs::fstatfs(walk.root.fd()).is_ok_and(|found| {
-        LOCAL_FILE_SYSTEMS.contains(&(found.f_type.cast_unsigned() & 0xffff_ffff))
-    })
+fn note_volumes(facts: &mut DirectoryFacts, met: &[Volume]) {
+    facts.volumes.extend(met.iter().map(|volume| (volume.number, volume.identity)));
 }
 
 /// What the walking thread says.
@@ -45,22 +38,13 @@ pub(super) struct WalkingCut {
     walk: Option<Walk>,
     words: Option<mpsc::Receiver<Word>>,
     files: Arc<dyn Files>,
-    has_local_clock: bool,
     facts: DirectoryFacts,
 }
 
 impl WalkingCut {
     pub(super) fn new(walk: Walk, files: Arc<dyn Files>) -> Self {
-        let has_local_clock = has_local_clock(&walk);
         let facts = walk.facts(false);
-        Self {
-            name: walk.name.clone(),
-            walk: Some(walk),
-            words: None,
-            files,
-            has_local_clock,
-            facts,
-        }
+        Self { name: walk.name.clone(), walk: Some(walk), words: None, files, facts }
     }
 
     fn start(&mut self, walk: Walk) -> Result<(), Error> {
@@ -96,7 +80,10 @@ impl Cut for WalkingCut {
             return Ok(None);
         };
         match words.recv().await {
-            Some(Word::Batch(batch)) => Ok(Some(batch)),
+            Some(Word::Batch(batch)) => {
+                note_volumes(&mut self.facts, &batch.volumes);
+                Ok(Some(batch))
+            }
             Some(Word::Ended(ended)) => {
                 self.words = None;
                 ended.map(|()| None)
@@ -114,10 +101,6 @@ impl Cut for WalkingCut {
         Arc::clone(&self.files)
     }
 
-    fn has_local_clock(&self) -> bool {
-        self.has_local_clock
-    }
-
     async fn finish(self: Box<Self>, _compared: Compared) -> Result<Reach, Error> {
         Ok(Reach { facts: Facts::Directory(self.facts), problems: Vec::new() })
     }
@@ -128,21 +111,25 @@ pub(super) struct PinnedCut {
     entries: std::vec::IntoIter<Entry>,
     problems: Vec<Problem>,
     excluded: u64,
+    volumes: Vec<Volume>,
+    doubted: Vec<TreePath>,
     files: Arc<PinnedFiles>,
-    has_local_clock: bool,
     facts: DirectoryFacts,
 }
 
 impl PinnedCut {
     pub(super) fn new(walk: &Walk, tree: PinnedTree, reading: Reading) -> Self {
+        let mut facts = walk.facts(true);
+        note_volumes(&mut facts, &tree.volumes);
         let files = PinnedFiles::new(Arc::clone(&walk.root), reading, tree.files);
         Self {
             entries: tree.entries.into_iter(),
             problems: tree.problems,
             excluded: tree.excluded,
+            volumes: tree.volumes,
+            doubted: tree.doubted,
             files: Arc::new(files),
-            has_local_clock: has_local_clock(walk),
-            facts: walk.facts(true),
+            facts,
         }
     }
 }
@@ -158,15 +145,13 @@ impl Cut for PinnedCut {
             entries,
             problems: std::mem::take(&mut self.problems),
             excluded: std::mem::take(&mut self.excluded),
+            volumes: std::mem::take(&mut self.volumes),
+            doubted: std::mem::take(&mut self.doubted),
         }))
     }
 
     fn files(&self) -> Arc<dyn Files> {
         Arc::<PinnedFiles>::clone(&self.files)
-    }
-
-    fn has_local_clock(&self) -> bool {
-        self.has_local_clock
     }
 
     async fn finish(self: Box<Self>, _compared: Compared) -> Result<Reach, Error> {

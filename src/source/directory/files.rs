@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use rustix::fs::FileType;
 
-use crate::entry::{Entry, Xattr};
+use crate::entry::Entry;
 use crate::source::file::{
-    Identity, OpenFile, Owners, Reading, Root, problem, stat_fd, xattrs_of_entry,
+    OpenFile, Owners, Reading, Root, attributes_of_entry, is_replaced, problem, stat_fd,
 };
-use crate::source::{Content, Fault, Files, Problem};
+use crate::source::{Attributes, Content, Fault, Files, Problem};
 
 /// Files below a root, opened by name.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub(super) struct BelowFiles {
 }
 
 impl Files for BelowFiles {
-    fn xattrs(&self, entry: &Entry) -> Result<Vec<Xattr>, Problem> {
-        xattrs_of_entry(&self.root, entry)
+    fn attributes(&self, entry: &Entry) -> Result<Attributes, Problem> {
+        attributes_of_entry(&self.root, entry)
     }
 
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem> {
@@ -29,8 +29,7 @@ impl Files for BelowFiles {
         let fd = opened.map_err(|errno| fail("open", errno))?;
         let stat = stat_fd(&fd).map_err(|errno| fail("stat", errno))?;
         let file_type = FileType::from_raw_mode(u32::from(stat.stx_mode));
-        let is_same = Identity::of_stat(&stat) == Identity::of_entry(entry);
-        if file_type != FileType::RegularFile || !is_same {
+        if file_type != FileType::RegularFile || is_replaced(&fd, &stat, entry) {
             return Err(Problem {
                 path: entry.path.clone(),
                 fault: Fault::Changed,

@@ -13,6 +13,7 @@ mod pin;
 mod spill;
 #[cfg(test)]
 mod tests;
+mod volumes;
 mod walk;
 
 use std::ffi::CString;
@@ -31,6 +32,7 @@ use super::file::{Cutting, Owners, Reading, Root, Steadiness};
 use super::{Cut, CutterChoice, Error, Source};
 use crate::entry::TreePath;
 use crate::exclude::Exclude;
+use crate::facts::Facts;
 use crate::source::Previous;
 use crate::units::{KIB, MIB};
 use crate::world::World;
@@ -64,8 +66,8 @@ pub struct DirectoryOptions {
     pub exclude: Vec<String>,
     /// Whether directories below `path` that hold a valid `CACHEDIR.TAG` are reduced to it.
     pub exclude_caches: bool,
-    /// Whether other file systems are left out; the directories that they are mounted on are kept,
-    /// as if empty.
+    /// Whether other file systems are left out; the directories and files that they are mounted on are
+    /// kept by their names and marked.
     pub one_file_system: bool,
     /// Whether all files are opened, and the listing stands still, before any is read: for the
     /// directory of a running database.
@@ -77,6 +79,8 @@ pub struct DirectoryOptions {
     /// Whether pages of large files are dropped from the cache after reading. Spares the memory
     /// limit of a container, but slows down whoever else reads the same files.
     pub drop_cache: bool,
+    /// Directories of Backstay's own: the repository, the cache. Below the source they are left out.
+    pub own: Vec<PathBuf>,
     /// Where directories with very many names are sorted; the system's place for temporary files
     /// where `None`.
     pub scratch: Option<PathBuf>,
@@ -96,6 +100,7 @@ impl DirectoryOptions {
             cutter: CutterChoice::Auto,
             allow_empty: false,
             drop_cache: false,
+            own: Vec::new(),
             scratch: None,
         }
     }
@@ -120,7 +125,7 @@ impl DirectorySource {
     }
 
     /// Opens the root and makes sure that there is something to walk. Blocks.
-    fn prepare(&self, before: Option<u64>) -> Result<Walk, Error> {
+    fn prepare(&self, previous: Option<&Previous>) -> Result<Walk, Error> {
         let options = &self.options;
         let unusable = |reason: String| Error::Unusable {
             name: options.name.clone(),
@@ -143,7 +148,18 @@ impl DirectorySource {
         };
         let root = Root::open(directory)
             .map_err(|errno| unusable(std::io::Error::from(errno).to_string()))?;
+        let volumes_before = match previous.and_then(|previous| previous.facts.as_ref()) {
+            Some(Facts::Directory(facts)) => facts.volumes.clone(),
+            _ => Vec::new(),
+        };
+        self.exclude
+            .check_against(&options.path, &real, directory)
+            .map_err(|reason| Error::Option { name: options.name.clone(), reason })?;
         let walk = Walk {
+            volumes_before,
+            own: self.own_below(directory)?,
+            path: options.path.clone(),
+            allow_empty: options.allow_empty || only.is_some(),
             name: options.name.clone(),
             root: Arc::new(root),
             only,
@@ -155,13 +171,37 @@ impl DirectorySource {
             names_bytes: self.names_bytes,
             owners: Arc::new(Owners::default()),
         };
-        if let Some(before) = before
+        if let Some(before) = previous.map(|previous| previous.entries)
             && walk.only.is_none()
             && !options.allow_empty
         {
             self.refuse_emptied(&walk.root, before)?;
         }
         Ok(walk)
+    }
+
+    /// Backstay's own directories, from the root.
+    fn own_below(&self, root: &Path) -> Result<Vec<TreePath>, Error> {
+        let mut below = Vec::new();
+        for own in &self.options.own {
+            let Ok(own) = own.canonicalize() else {
+                // It is not there yet.
+                continue;
+            };
+            if root.starts_with(&own) {
+                return Err(Error::Option {
+                    name: self.options.name.clone(),
+                    reason: format!(
+                        "{} lies in {}, which is Backstay's own: name another path",
+                        self.options.path.display(),
+                        own.display()
+                    ),
+                });
+            }
+            let path = own.strip_prefix(root).ok();
+            below.extend(path.and_then(|path| TreePath::from_bytes(path.as_os_str().as_bytes())));
+        }
+        Ok(below)
     }
 
     /// A volume that is not mounted looks like an empty directory.
@@ -207,8 +247,8 @@ impl DirectorySource {
         }
     }
 
-    fn begin(&self, before: Option<u64>) -> Result<Box<dyn Cut>, Error> {
-        let walk = self.prepare(before)?;
+    fn begin(&self, previous: Option<&Previous>) -> Result<Box<dyn Cut>, Error> {
+        let walk = self.prepare(previous)?;
         let reading = self.reading();
         if self.options.pin {
             let pinned = pin::pin(&walk)?;
@@ -232,8 +272,8 @@ impl Source for DirectorySource {
 
     async fn cut(&self, world: &World, previous: Option<&Previous>) -> Result<Box<dyn Cut>, Error> {
         let source = self.clone_for_pool();
-        let before = previous.map(|previous| previous.entries);
-        world.cpu.run(move || source.begin(before)).await
+        let previous = previous.cloned();
+        world.cpu.run(move || source.begin(previous.as_ref())).await
     }
 }
 

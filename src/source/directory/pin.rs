@@ -24,9 +24,9 @@ use rustix::io::Errno;
 use super::walk::Walk;
 use crate::entry::{Entry, Kind, TreePath};
 use crate::source::file::{
-    Identity, Pinned, problem, raise_descriptor_limit, stat_fd, written_bytes,
+    Identity, Magic, Pinned, is_replaced, problem, raise_descriptor_limit, stat_fd, written_bytes,
 };
-use crate::source::{Batch, Error, Fault, Problem};
+use crate::source::{Batch, Error, Fault, Problem, Volume};
 use crate::units::to_u64;
 
 /// Listings before we give up.
@@ -41,6 +41,8 @@ pub(super) struct PinnedTree {
     pub(super) entries: Vec<Entry>,
     pub(super) problems: Vec<Problem>,
     pub(super) excluded: u64,
+    pub(super) volumes: Vec<Volume>,
+    pub(super) doubted: Vec<TreePath>,
     pub(super) files: HashMap<TreePath, Pinned>,
 }
 
@@ -52,7 +54,7 @@ pub(super) fn pin(walk: &Walk) -> Result<PinnedTree, Error> {
     for _ in 0..ATTEMPTS {
         let now = list(walk)?;
         if let Some(before) = before.take()
-            && stands_still(&before, &now)
+            && stands_still(&before, &now, Magic::of(walk.root.fd()).has_unstable_inodes())
             && all_linked(&files)
         {
             return Ok(settle(before, now, files));
@@ -87,6 +89,8 @@ fn list(walk: &Walk) -> Result<Batch, Error> {
         all.entries.extend(batch.entries);
         all.problems.extend(batch.problems);
         all.excluded += batch.excluded;
+        all.volumes.extend(batch.volumes);
+        all.doubted.extend(batch.doubted);
         ControlFlow::Continue(())
     })?;
     Ok(all)
@@ -107,7 +111,7 @@ fn hold(walk: &Walk, listing: &Batch, files: &mut HashMap<TreePath, Pinned>) -> 
         }
         match walk.root.open_file(&entry.path) {
             Ok(fd) => match stat_fd(&fd) {
-                Ok(stat) if Identity::of_stat(&stat) == identity => {
+                Ok(stat) if !is_replaced(&fd, &stat, entry) => {
                     let fd = Arc::new(fd);
                     let pinned = Pinned { fd, identity, written_bytes: None };
                     held.insert(entry.path.clone(), pinned);
@@ -126,10 +130,10 @@ fn hold(walk: &Walk, listing: &Batch, files: &mut HashMap<TreePath, Pinned>) -> 
 }
 
 /// Whether two listings show the same things in the same places, sizes and times aside.
-fn stands_still(before: &Batch, now: &Batch) -> bool {
+fn stands_still(before: &Batch, now: &Batch, has_unstable_inodes: bool) -> bool {
     let same = |(a, b): (&Entry, &Entry)| {
         a.path == b.path
-            && Identity::of_entry(a) == Identity::of_entry(b)
+            && (has_unstable_inodes || Identity::of_entry(a) == Identity::of_entry(b))
             && std::mem::discriminant(&a.kind) == std::mem::discriminant(&b.kind)
     };
     let moved = |batch: &Batch| {
@@ -160,7 +164,14 @@ fn settle(before: Batch, now: Batch, mut files: HashMap<TreePath, Pinned>) -> Pi
         let grew = later.kind == Kind::File && later.size_bytes > earlier.size_bytes;
         if grew && names_others(later.path.name()) { earlier } else { later }
     });
-    PinnedTree { entries: entries.collect(), problems: now.problems, excluded: now.excluded, files }
+    PinnedTree {
+        entries: entries.collect(),
+        problems: now.problems,
+        excluded: now.excluded,
+        volumes: now.volumes,
+        doubted: now.doubted,
+        files,
+    }
 }
 
 /// Whether a file is one that says which other files belong to the database.

@@ -5,21 +5,23 @@
 //! are open, and of a very deep tree only the innermost ones: the outer ones are opened again on the
 //! way back, and must then be the same directories.
 
+use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Statx, StatxAttributes, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, Statx, StatxAttributes, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::chosen::Chosen;
 use super::listing::{Names, list};
-use crate::entry::{Entry, Kind, Seen, TreePath};
+use super::volumes::{Volumes, number_of};
+use crate::entry::{Entry, FileTime, Kind, Seen, TreePath};
 use crate::exclude::{CACHE_TAG, Exclude, is_tagged_cache};
 use crate::facts::DirectoryFacts;
-use crate::source::file::{Identity, Owners, Root, entry_of, problem, stat_at, stat_fd};
+use crate::source::file::{Identity, Magic, Owners, Root, entry_of, problem, stat_at, stat_fd};
 use crate::source::{Batch, Error, Fault, Problem};
 use crate::units::KIB;
 
@@ -51,6 +53,13 @@ pub(super) struct Walk {
     /// Memory for names, of all directories on the way down together.
     pub(super) names_bytes: usize,
     pub(super) owners: Arc<Owners>,
+    /// What the last snapshot says of the source's file systems.
+    pub(super) volumes_before: Vec<(u64, u64)>,
+    /// Backstay's own directories below the root, which are left out: the repository, the cache.
+    pub(super) own: Vec<TreePath>,
+    /// The root's path, and whether it may be left empty by patterns.
+    pub(super) path: PathBuf,
+    pub(super) allow_empty: bool,
 }
 
 /// Takes batches; `Break` ends the walk.
@@ -73,10 +82,12 @@ impl Walk {
             device: Identity::of_stat(&stat).device(),
             buffer: Vec::with_capacity(NAMES_BUFFER_BYTES),
             batch: Batch::default(),
+            volumes: Volumes::new(self.volumes_before.clone()),
+            met: Met::default(),
         };
+        walker.volumes.meet(root.as_fd(), &TreePath::root(), &stat);
         let entry = self.directory(TreePath::root(), &stat);
-        walker.batch.entries.push(entry);
-        walker.descend(root, TreePath::root(), &stat)?;
+        walker.descend(root, entry, &stat)?;
         walker.run()
     }
 
@@ -108,14 +119,21 @@ struct Level {
     identity: Identity,
     path: TreePath,
     names: Names,
+    volume: u64,
 }
 
 /// What a name turned out to be.
 enum Found {
     Entry(Box<Entry>),
     Directory(TreePath, Box<Statx>),
+    /// A pattern matches it.
     Excluded,
+    /// It is on another file system, and only its name is kept.
+    LeftOut(TreePath),
+    /// It is gone, or something else than a moment ago.
     Problem(Problem),
+    /// It could not be looked at, and only its name is kept.
+    Unreadable(Problem),
     /// Listed paths that are not there.
     Missing(Vec<Problem>),
     /// No name is left.
@@ -133,23 +151,52 @@ struct Walker<'a> {
     device: u64,
     buffer: Vec<u8>,
     batch: Batch,
+    volumes: Volumes,
+    met: Met,
+}
+
+/// What the walk came to.
+#[derive(Debug, Default)]
+struct Met {
+    /// Anything that is kept beside the root, or could not be looked at.
+    kept: bool,
+    /// Anything that a pattern matches.
+    excluded: bool,
 }
 
 impl Walker<'_> {
     fn run(&mut self) -> Result<(), Error> {
         while let Some(level) = self.stack.last_mut() {
-            match look(self.walk, self.device, level)? {
+            let found = look(self.walk, self.device, &mut self.volumes, level)?;
+            self.met.kept |= !matches!(found, Found::Excluded | Found::End);
+            match found {
                 Found::Entry(entry) => self.batch.entries.push(*entry),
                 Found::Directory(path, stat) => self.enter(path, &stat)?,
-                Found::Excluded => self.batch.excluded += 1,
+                Found::Excluded => {
+                    self.batch.excluded += 1;
+                    self.met.excluded = true;
+                }
+                Found::LeftOut(path) => {
+                    self.batch.entries.push(name_only(path, Seen::LeftOut));
+                    self.batch.excluded += 1;
+                }
                 Found::Problem(problem) => self.batch.problems.push(problem),
                 Found::Missing(problems) => self.batch.problems.extend(problems),
+                Found::Unreadable(problem) => {
+                    let entry = name_only(problem.path.clone(), Seen::Unreadable);
+                    self.batch.entries.push(entry);
+                    self.batch.problems.push(problem);
+                }
                 Found::End => self.leave(),
             }
             let full = self.batch.entries.len().max(self.batch.problems.len()) >= BATCH_ENTRIES;
             if full && self.flush().is_break() {
                 return Ok(());
             }
+        }
+        if self.met.excluded && !self.met.kept && !self.walk.allow_empty {
+            let (name, path) = (self.walk.name.clone(), self.walk.path.clone());
+            return Err(Error::AllExcluded { name, path });
         }
         // Whoever listens no more needs no more.
         let _ = self.flush();
@@ -158,18 +205,21 @@ impl Walker<'_> {
 
     fn flush(&mut self) -> ControlFlow<()> {
         let next = Batch { entries: Vec::with_capacity(BATCH_ENTRIES), ..Batch::default() };
+        (self.batch.volumes, self.batch.doubted) = self.volumes.take_news();
         (self.sink)(std::mem::replace(&mut self.batch, next))
     }
 
     /// Comes to a directory: keeps its entry and, if nothing forbids it, goes down.
     fn enter(&mut self, path: TreePath, stat: &Statx) -> Result<(), Error> {
-        let owners = &self.walk.owners;
+        let owners = Arc::clone(&self.walk.owners);
         let (one_file_system, device) = (self.walk.one_file_system, self.device);
         let foreign = |stat: &Statx| one_file_system && Identity::of_stat(stat).device() != device;
-        if foreign(stat) {
-            let entry = entry_of(path, Kind::Directory, stat, owners);
-            self.batch.entries.push(entry);
-            self.batch.excluded += 1;
+        let is_own = self.walk.own.contains(&path);
+        if is_own {
+            tracing::warn!(source = self.walk.name, %path, "left out: it is Backstay's own");
+        }
+        if foreign(stat) || is_own {
+            self.leave_out(entry_of(path, Kind::Directory, stat, &owners), foreign(stat));
             return Ok(());
         }
         let opened = match self.open(path.name()) {
@@ -177,24 +227,39 @@ impl Walker<'_> {
             Err(errno) => Err(errno),
         };
         match opened {
+            Ok((_, stat)) if foreign(&stat) => {
+                self.leave_out(entry_of(path, Kind::Directory, &stat, &owners), true);
+                Ok(())
+            }
             Ok((fd, stat)) => {
-                self.batch.entries.push(self.walk.directory(path.clone(), &stat));
-                if foreign(&stat) {
-                    self.batch.excluded += 1;
-                    return Ok(());
-                }
-                self.descend(fd, path, &stat)
+                let volume = self.volumes.meet(fd.as_fd(), &path, &stat);
+                let entry = self.walk.directory(path, &stat);
+                self.descend(fd, Entry { volume, ..entry }, &stat)
             }
             Err(errno) => {
                 let problem = problem(&path, "open directory", errno);
                 if problem.fault == Fault::Unreadable {
-                    let entry = entry_of(path, Kind::Directory, stat, owners);
-                    self.batch.entries.push(entry);
+                    let volume = self.volume_of(stat, &path);
+                    let entry = entry_of(path, Kind::Directory, stat, &owners);
+                    self.batch.entries.push(Entry { seen: Seen::Unreadable, volume, ..entry });
                 }
                 self.batch.problems.push(problem);
                 Ok(())
             }
         }
+    }
+
+    /// Keeps a directory but nothing below it.
+    fn leave_out(&mut self, entry: Entry, is_foreign: bool) {
+        let here = self.stack.last().map_or(0, |level| level.volume);
+        let volume = if is_foreign { number_of(&entry.path) } else { here };
+        self.batch.entries.push(Entry { seen: Seen::LeftOut, volume, ..entry });
+        self.batch.excluded += 1;
+    }
+
+    /// The number of the file system of a directory that cannot be opened.
+    fn volume_of(&self, stat: &Statx, path: &TreePath) -> u64 {
+        self.volumes.number(stat).unwrap_or_else(|| number_of(path))
     }
 
     /// Opens a directory in the innermost one; where descriptors run out, the outer ones yield.
@@ -223,12 +288,14 @@ impl Walker<'_> {
         self.closed = self.closed.max(count);
     }
 
-    /// Lists an open directory and makes it the innermost level.
-    fn descend(&mut self, fd: OwnedFd, path: TreePath, stat: &Statx) -> Result<(), Error> {
+    /// Lists an open directory, keeps its entry and makes it the innermost level.
+    fn descend(&mut self, fd: OwnedFd, mut entry: Entry, stat: &Statx) -> Result<(), Error> {
+        let path = entry.path.clone();
         let names = if let (true, Some(only)) = (path.is_root(), &self.walk.only) {
             Names::only(only)
         } else if self.walk.exclude_caches && !path.is_root() && is_tagged_cache(&fd) {
             self.batch.excluded += 1;
+            entry.seen = Seen::LeftOut;
             Names::only(CACHE_TAG)
         } else if let Some(names) = self.walk.chosen.names_in(&path) {
             Names::these(names)
@@ -242,12 +309,19 @@ impl Walker<'_> {
             )
             .map_err(|source| self.walk.error("sort names in a temporary file in", source))?;
             if let Some(errno) = listing.cut_short {
-                self.batch.problems.push(problem(&path, "list", errno));
+                let problem = problem(&path, "list", errno);
+                // Removed while it was listed, it has nothing left to be lacking.
+                if problem.fault == Fault::Unreadable {
+                    entry.seen = Seen::Unreadable;
+                }
+                self.batch.problems.push(problem);
             }
             listing.names
         };
         self.names_bytes += names.memory_bytes();
-        self.stack.push(Level { fd: Some(fd), identity: Identity::of_stat(stat), path, names });
+        let (identity, volume) = (Identity::of_stat(stat), entry.volume);
+        self.batch.entries.push(entry);
+        self.stack.push(Level { fd: Some(fd), identity, path, names, volume });
         self.close_levels(self.stack.len().saturating_sub(MOST_OPEN_LEVELS));
         Ok(())
     }
@@ -284,8 +358,14 @@ impl Walker<'_> {
 
 /// Opens `outer` again, through `..` of the directory that we come from, or from the root.
 fn reopen(walk: &Walk, inner: &Level, outer: &Level) -> Result<OwnedFd, Errno> {
-    let is_same =
-        |fd: &OwnedFd| stat_fd(fd).is_ok_and(|stat| Identity::of_stat(&stat) == outer.identity);
+    let is_same = |fd: &OwnedFd| {
+        let stat = stat_fd(fd).map(|stat| Identity::of_stat(&stat));
+        stat.is_ok_and(|identity| {
+            identity == outer.identity
+                || identity.device() == outer.identity.device()
+                    && Magic::of(fd).has_unstable_inodes()
+        })
+    };
     if let Some(inner) = &inner.fd
         && let Ok(fd) = walk.root.open_directory_at(inner.as_fd(), b"..")
         && is_same(&fd)
@@ -297,7 +377,12 @@ fn reopen(walk: &Walk, inner: &Level, outer: &Level) -> Result<OwnedFd, Errno> {
 }
 
 /// Looks at the next name of a directory.
-fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error> {
+fn look(
+    walk: &Walk,
+    root_device: u64,
+    volumes: &mut Volumes,
+    level: &mut Level,
+) -> Result<Found, Error> {
     let next = level.names.next();
     let next = next.map_err(|source| walk.error("read names from a temporary file in", source))?;
     let Some(name) = next else {
@@ -314,7 +399,7 @@ fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error
         Err(Errno::NOENT) if !walk.chosen.listed_at(&path).is_empty() => {
             return Ok(missing(walk.chosen.listed_at(&path), "is listed, but is not there"));
         }
-        Err(errno) => return Ok(Found::Problem(problem(&path, "stat", errno))),
+        Err(errno) => return Ok(unseen(problem(&path, "stat", errno))),
     };
     let file_type = FileType::from_raw_mode(u32::from(stat.stx_mode));
     let is_directory = file_type == FileType::Directory;
@@ -335,7 +420,7 @@ fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error
     let mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     let foreign = Identity::of_stat(&stat).device() != root_device;
     if walk.one_file_system && mounted && foreign {
-        return Ok(Found::Excluded);
+        return Ok(Found::LeftOut(path));
     }
     let kind = match kind_of(file_type, &stat) {
         Some(kind) => kind,
@@ -346,7 +431,7 @@ fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error
                 Err(Errno::INVAL) => {
                     return Ok(Found::Problem(problem(&path, "read link", Errno::LOOP)));
                 }
-                Err(errno) => return Ok(Found::Problem(problem(&path, "read link", errno))),
+                Err(errno) => return Ok(unseen(problem(&path, "read link", errno))),
             }
         }
         None => {
@@ -355,11 +440,60 @@ fn look(walk: &Walk, root_device: u64, level: &mut Level) -> Result<Found, Error
                 fault: Fault::Unreadable,
                 detail: format!("is of an unknown kind (mode {:o})", stat.stx_mode),
             };
-            return Ok(Found::Problem(problem));
+            return Ok(Found::Unreadable(problem));
         }
     };
+    // A file of a layer below an overlay has a device of its own and is still on the overlay.
+    let volume = if mounted { meet_mounted(volumes, directory, name, &path, &stat) } else { None };
+    let volume = volume.unwrap_or(level.volume);
     let entry = entry_of(path, kind, &stat, &walk.owners);
-    Ok(Found::Entry(Box::new(entry)))
+    Ok(Found::Entry(Box::new(Entry { volume, ..entry })))
+}
+
+/// The file system of a file that is mounted by itself.
+fn meet_mounted(
+    volumes: &mut Volumes,
+    directory: &OwnedFd,
+    name: &CStr,
+    path: &TreePath,
+    stat: &Statx,
+) -> Option<u64> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = openat(directory, name, flags, Mode::empty()).ok()?;
+    Some(volumes.meet(held.as_fd(), path, stat))
+}
+
+/// What became of a name that could not be looked at: kept, if it is still there.
+fn unseen(problem: Problem) -> Found {
+    if problem.fault == Fault::Unreadable {
+        Found::Unreadable(problem)
+    } else {
+        Found::Problem(problem)
+    }
+}
+
+/// An entry of which no more than the name is known.
+fn name_only(path: TreePath, seen: Seen) -> Entry {
+    Entry {
+        path,
+        kind: Kind::Unknown,
+        mode: 0,
+        user_id: 0,
+        group_id: 0,
+        user_name: None,
+        group_name: None,
+        modified: FileTime::default(),
+        changed: FileTime::default(),
+        device: 0,
+        volume: 0,
+        inode: 0,
+        links: 1,
+        size_bytes: 0,
+        inode_flags: 0,
+        seen,
+        xattrs: Vec::new(),
+        extents: None,
+    }
 }
 
 /// Names each path that was asked for and is not there.

@@ -2,11 +2,11 @@
 //! while we look: `openat2` resolves a whole path under that promise; where the kernel or a seccomp
 //! profile refuses it, and for paths longer than `PATH_MAX`, we go down piece by piece.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::entry::TreePath;
@@ -43,8 +43,27 @@ impl Root {
 
     /// Opens a file for reading. Does not wait for the other end of a pipe.
     pub(in crate::source) fn open_file(&self, path: &TreePath) -> Result<OwnedFd, Errno> {
-        self.sparing_access_time(OFlags::RDONLY | OFlags::NONBLOCK, |flags| {
+        let opened = self.sparing_access_time(OFlags::RDONLY | OFlags::NONBLOCK, |flags| {
             self.open_beneath(path, flags)
+        });
+        match opened {
+            Err(Errno::AGAIN) => self.open_leased(path),
+            settled => settled,
+        }
+    }
+
+    /// Opens a file on which someone holds a lease, and waits until that is given back or taken away,
+    /// which the kernel does after `/proc/sys/fs/lease-break-time`. Only a regular file is waited
+    /// for: what is held cannot be swapped for a pipe.
+    fn open_leased(&self, path: &TreePath) -> Result<OwnedFd, Errno> {
+        let held = self.hold(path)?;
+        let mode = fstat(&held)?.st_mode;
+        if FileType::from_raw_mode(mode) != FileType::RegularFile {
+            return Err(Errno::AGAIN);
+        }
+        let place = format!("/proc/self/fd/{}", held.as_raw_fd());
+        self.sparing_access_time(OFlags::RDONLY | OFlags::CLOEXEC, |flags| {
+            retry_on_intr(|| openat(CWD, place.as_str(), flags, Mode::empty()))
         })
     }
 

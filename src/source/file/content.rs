@@ -8,11 +8,11 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, SeekFrom, Statx, fadvise, seek};
 use rustix::io::{Errno, pread, retry_on_intr};
 
-use super::preallocated::Preallocated;
-use super::{Marks, Owners, entry_of, problem, stat_fd, xattrs_of_fd};
-use crate::entry::{Cutter, Entry, Extent, Kind, Xattr};
+use super::preallocated::{Preallocated, runs_by_content};
+use super::{Marks, Owners, attributes_of_fd, entry_of, problem, stat_fd};
+use crate::entry::{Cutter, Entry, Extent, Kind};
 use crate::source::cutter::{self, CutterChoice};
-use crate::source::{Content, Fault, Problem};
+use crate::source::{Attributes, Content, Fault, Problem};
 use crate::units::{MIB, to_u64, to_usize};
 
 /// From here on advice to the page cache is worth its system calls.
@@ -103,7 +103,8 @@ impl OpenFile {
         owners: &Owners,
         reading: Reading,
     ) -> Self {
-        let entry = entry_of(listed.path.clone(), Kind::File, stat, owners);
+        let mut entry = entry_of(listed.path.clone(), Kind::File, stat, owners);
+        entry.volume = listed.volume;
         Self::pinned(fd, entry, stat, None, reading)
     }
 
@@ -227,12 +228,15 @@ impl Content for OpenFile {
         &self.entry
     }
 
-    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem> {
-        xattrs_of_fd(self.fd.as_fd(), &self.entry.path)
+    fn attributes(&mut self) -> Attributes {
+        attributes_of_fd(self.fd.as_fd(), &self.entry)
     }
 
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem> {
         let size_bytes = self.entry.size_bytes;
+        if matches!(self.reading.cutting, Cutting::Segments) {
+            return Ok(runs_by_content(self.fd.as_fd(), size_bytes));
+        }
         // Blocks of its metadata (xattrs, extent trees) count too and can make up for a hole.
         let dense = || seek(&*self.fd, SeekFrom::Hole(0)).is_ok_and(|hole| hole >= size_bytes);
         if size_bytes == 0 || !self.sparse && dense() {

@@ -3,6 +3,7 @@
 
 mod beneath;
 mod content;
+mod magic;
 mod pinned;
 mod preallocated;
 mod stat;
@@ -10,10 +11,13 @@ mod xattr;
 
 pub(super) use beneath::Root;
 pub(super) use content::{Cutting, OpenFile, Reading, Steadiness, judge};
+pub(super) use magic::Magic;
 pub(super) use pinned::{Pinned, PinnedFiles, raise_descriptor_limit};
 pub(super) use preallocated::written_bytes;
-pub(super) use stat::{Identity, Marks, Owners, entry_of, stat_at, stat_fd};
-pub(super) use xattr::{xattrs_of_entry, xattrs_of_fd};
+pub(super) use stat::{
+    Identity, Marks, Owners, born, entry_of, inode_flags_of_fd, is_replaced, stat_at, stat_fd,
+};
+pub(super) use xattr::{attributes_of_entry, attributes_of_fd};
 
 use rustix::io::Errno;
 

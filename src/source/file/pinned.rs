@@ -7,9 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Identity, OpenFile, Reading, Root, problem, stat_fd, xattrs_of_entry, xattrs_of_fd};
-use crate::entry::{Entry, TreePath, Xattr};
-use crate::source::{Content, Fault, Files, Problem};
+use super::{
+    Identity, OpenFile, Reading, Root, attributes_of_entry, attributes_of_fd, problem, stat_fd,
+};
+use crate::entry::{Entry, TreePath};
+use crate::source::{Attributes, Content, Fault, Files, Problem};
 
 /// One pinned file.
 #[derive(Clone, Debug)]
@@ -49,10 +51,10 @@ impl PinnedFiles {
 }
 
 impl Files for PinnedFiles {
-    fn xattrs(&self, entry: &Entry) -> Result<Vec<Xattr>, Problem> {
+    fn attributes(&self, entry: &Entry) -> Result<Attributes, Problem> {
         match self.find(&entry.path) {
-            Some(pinned) => xattrs_of_fd(&*pinned.fd, &entry.path),
-            None => xattrs_of_entry(&self.root, entry),
+            Some(pinned) => Ok(attributes_of_fd(&*pinned.fd, entry)),
+            None => attributes_of_entry(&self.root, entry),
         }
     }
 

@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, pread, retry_on_intr};
 
+use crate::entry::Extent;
 use crate::units::{KIB, to_u64, to_usize};
 
 const STEP_BYTES: usize = 64 * KIB;
@@ -53,9 +54,29 @@ fn true_end(fd: BorrowedFd<'_>, end: u64, size_bytes: u64) -> Option<u64> {
     }
 }
 
-/// Moves `end` back over zeros.
-fn without_zeros(fd: BorrowedFd<'_>, mut end: u64) -> Option<u64> {
-    let stop = end.saturating_sub(MOST_ZEROS_BYTES);
+/// The runs of data of a log's segment, decided by what it holds: all up to the block with the last byte that is
+/// not zero. Where the blocks of a file lie says nothing about it: a part that was allocated and never written is
+/// a hole or not, as the kernel has its pages in memory or not. `None` where it ends with data.
+pub(in crate::source) fn runs_by_content(
+    fd: BorrowedFd<'_>,
+    size_bytes: u64,
+) -> Option<Vec<Extent>> {
+    let block = to_u64(STEP_BYTES);
+    let end = back_over_zeros(fd, size_bytes, 0)?.next_multiple_of(block).min(size_bytes);
+    if end == size_bytes {
+        return None;
+    }
+    let whole = Extent { offset_bytes: 0, length_bytes: end };
+    Some(if end == 0 { Vec::new() } else { vec![whole] })
+}
+
+/// Moves `end` back over a few zeros.
+fn without_zeros(fd: BorrowedFd<'_>, end: u64) -> Option<u64> {
+    back_over_zeros(fd, end, end.saturating_sub(MOST_ZEROS_BYTES))
+}
+
+/// Moves `end` back over zeros, but not beyond `stop`.
+fn back_over_zeros(fd: BorrowedFd<'_>, mut end: u64, stop: u64) -> Option<u64> {
     let mut buffer = vec![0; STEP_BYTES];
     while end > stop {
         let length_bytes = to_usize((end - stop).min(to_u64(STEP_BYTES)));
@@ -154,6 +175,25 @@ mod tests {
         file.write_all_at(&[1; 10], 200_000).unwrap();
         assert_eq!(written(1 << 20), Some(200_010));
         assert_eq!(written(200_010), None);
+    }
+
+    /// Written zeros, allocated blocks and holes are alike.
+    #[test]
+    fn the_layout_of_a_segment_does_not_matter() {
+        let runs = |file: &std::fs::File, size| runs_by_content(file.as_fd(), size);
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&[1; 5_000], 0).unwrap();
+        assert_eq!(runs(&file, 5_000), None);
+        file.set_len(1 << 20).unwrap();
+        let expected = Some(vec![Extent { offset_bytes: 0, length_bytes: 65_536 }]);
+        assert_eq!(runs(&file, 1 << 20), expected);
+        file.write_all_at(&vec![0; 900_000], 5_000).unwrap();
+        assert_eq!(runs(&file, 1 << 20), expected);
+        file.write_all_at(&[1], (1 << 20) - 1).unwrap();
+        assert_eq!(runs(&file, 1 << 20), None);
+        let empty = tempfile::tempfile().unwrap();
+        empty.set_len(1 << 20).unwrap();
+        assert_eq!(runs(&empty, 1 << 20), Some(vec![]));
     }
 
     #[test]

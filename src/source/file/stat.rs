@@ -6,10 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nix::unistd::{Gid, Group, Uid, User};
-use rustix::fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, makedev, statx};
+use rustix::fs::{
+    AtFlags, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, ioctl_getflags, major,
+    makedev, statx,
+};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::entry::{Entry, FileTime, Kind, Seen, TreePath};
+use super::Magic;
+use crate::entry::{Entry, FileTime, INODE_FLAGS_KEPT, INODE_FLAGS_LISTED, Kind, Seen, TreePath};
 
 /// All that an entry holds; access and birth times are not kept. Freshness is left to the file
 /// system (no `AT_STATX_DONT_SYNC`): local ones ignore the flag, and on network ones it would let
@@ -99,9 +103,48 @@ pub(in crate::source) fn entry_of(
         xattrs: Vec::new(),
         extents: None,
         volume: 0,
-        inode_flags: 0,
+        inode_flags: listed_inode_flags(stat),
         seen: Seen::Whole,
     }
+}
+
+/// When an open file or directory was made, for a file system that knows.
+pub(in crate::source) fn born(fd: impl AsFd) -> Option<FileTime> {
+    let stat = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    (stat.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| time(&stat.stx_btime))
+}
+
+/// The inode flags that a listing shows: those that `statx` has too, under the same numbers.
+fn listed_inode_flags(stat: &Statx) -> u32 {
+    let listed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND | StatxAttributes::NODUMP;
+    u32::try_from((stat.stx_attributes & listed).bits()).unwrap_or(0) & INODE_FLAGS_LISTED
+}
+
+/// The kept inode flags of an open file or directory that a listing does not show; the file system
+/// is asked only if it may have such. Those that have are on a device without a driver, number 0.
+pub(in crate::source) fn inode_flags_of_fd(fd: impl AsFd, listed: &Entry) -> u32 {
+    if major(listed.device) != 0 || !Magic::of(fd.as_fd()).hides_inode_flags() {
+        return 0;
+    }
+    let flags = retry_on_intr(|| ioctl_getflags(fd.as_fd()));
+    flags.map_or(0, |flags| u32::try_from(flags.bits()).unwrap_or(0))
+        & INODE_FLAGS_KEPT
+        & !INODE_FLAGS_LISTED
+}
+
+/// Whether an open file is another one than was listed. Where inode numbers do not last, the name and
+/// the kind are what there is to go by.
+pub(in crate::source) fn is_replaced(fd: impl AsFd, stat: &Statx, listed: &Entry) -> bool {
+    if Identity::of_stat(stat) == Identity::of_entry(listed) {
+        return false;
+    }
+    let of_kind = match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
+        FileType::RegularFile => listed.is_file(),
+        FileType::Directory => listed.is_directory(),
+        _ => !listed.is_file() && !listed.is_directory(),
+    };
+    let same_device = device(stat) == listed.device;
+    !(same_device && of_kind && Magic::of(fd).has_unstable_inodes())
 }
 
 fn time(stamp: &StatxTimestamp) -> FileTime {

@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::{fgetxattr, flistxattr, getxattr, listxattr};
 use rustix::io::Errno;
 
-use super::{Identity, Root, problem, stat_fd};
+use super::{Root, inode_flags_of_fd, is_replaced, problem, stat_fd};
 use crate::entry::{Entry, Kind, TreePath, Xattr};
-use crate::source::{Fault, Problem};
+use crate::source::{Attributes, Fault, Problem};
 use crate::units::MIB;
 
 /// Names and values of one entry together.
@@ -20,19 +20,26 @@ const MOST_BYTES: usize = 4 * MIB;
 /// Most names and values fit.
 const FIRST_BUFFER_BYTES: usize = 1024;
 
-/// The attributes of an open file or directory, sorted by name.
-pub(in crate::source) fn xattrs_of_fd(
-    fd: impl AsFd,
-    path: &TreePath,
-) -> Result<Vec<Xattr>, Problem> {
-    read(&Place::Open(fd.as_fd()), path)
+/// The attributes of an open file or directory.
+pub(in crate::source) fn attributes_of_fd(fd: impl AsFd, entry: &Entry) -> Attributes {
+    let attributes = read(&Place::Open(fd.as_fd()), &entry.path);
+    let inode_flags = inode_flags_of_fd(fd, entry);
+    Attributes { inode_flags, ..attributes }
 }
 
-/// The attributes of an entry that was listed below `root`, sorted by name.
-pub(in crate::source) fn xattrs_of_entry(
+/// The attributes of an entry that was listed below `root`. An error if it is gone; whatever else
+/// goes wrong costs attributes only.
+pub(in crate::source) fn attributes_of_entry(
     root: &Root,
     entry: &Entry,
-) -> Result<Vec<Xattr>, Problem> {
+) -> Result<Attributes, Problem> {
+    match try_attributes_of_entry(root, entry) {
+        Err(problem) if problem.fault != Fault::Vanished => Ok(Attributes::lacking(problem)),
+        told => told,
+    }
+}
+
+fn try_attributes_of_entry(root: &Root, entry: &Entry) -> Result<Attributes, Problem> {
     let opened = match entry.kind {
         Kind::File => root.open_file(&entry.path),
         Kind::Directory => root.open_directory(&entry.path),
@@ -41,7 +48,7 @@ pub(in crate::source) fn xattrs_of_entry(
     let held = match opened {
         Ok(fd) => {
             is_same(&fd, entry)?;
-            return read(&Place::Open(fd.as_fd()), &entry.path);
+            return Ok(attributes_of_fd(&fd, entry));
         }
         Err(Errno::ACCESS | Errno::PERM) => root.hold(&entry.path),
         Err(errno) => Err(errno),
@@ -49,12 +56,12 @@ pub(in crate::source) fn xattrs_of_entry(
     let held = held.map_err(|errno| problem(&entry.path, "open for attributes", errno))?;
     is_same(&held, entry)?;
     let place = format!("/proc/self/fd/{}", held.as_raw_fd());
-    read(&Place::Held(&place), &entry.path)
+    Ok(read(&Place::Held(&place), &entry.path))
 }
 
 fn is_same(fd: impl AsFd, entry: &Entry) -> Result<(), Problem> {
-    let stat = stat_fd(fd).map_err(|errno| problem(&entry.path, "stat", errno))?;
-    if Identity::of_stat(&stat) == Identity::of_entry(entry) {
+    let stat = stat_fd(fd.as_fd()).map_err(|errno| problem(&entry.path, "stat", errno))?;
+    if !is_replaced(fd, &stat, entry) {
         return Ok(());
     }
     Err(Problem {
@@ -85,18 +92,23 @@ impl Place<'_> {
     }
 }
 
-fn read(place: &Place<'_>, path: &TreePath) -> Result<Vec<Xattr>, Problem> {
+/// Reads what can be read; of what cannot, the first is named.
+fn read(place: &Place<'_>, path: &TreePath) -> Attributes {
     // Most entries have no attributes: ask without touching the heap first.
     let mut small = [0; 512];
     let names = match place.list(&mut small) {
-        Ok(length_bytes) => small.get(..length_bytes).unwrap_or_default().to_vec(),
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Err(Errno::RANGE) => sized(|buffer| place.list(buffer))
-            .map_err(|errno| problem(path, "list attributes", errno))?,
-        Err(errno) => return Err(failed(place, path, "list attributes", errno)),
+        Ok(length_bytes) => Ok(small.get(..length_bytes).unwrap_or_default().to_vec()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Vec::new()),
+        Err(Errno::RANGE) => sized(|buffer| place.list(buffer)),
+        Err(errno) => Err(errno),
+    };
+    let names = match names {
+        Ok(names) => names,
+        Err(errno) => return Attributes::lacking(failed(place, path, "list attributes", errno)),
     };
     let mut total_bytes = names.len();
     let mut xattrs = Vec::new();
+    let mut lacking = None;
     for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let value = match sized(|buffer| place.get(name, buffer)) {
             Ok(value) => value,
@@ -104,21 +116,23 @@ fn read(place: &Place<'_>, path: &TreePath) -> Result<Vec<Xattr>, Problem> {
             Err(Errno::NODATA | Errno::OPNOTSUPP) => continue,
             Err(errno) => {
                 let action = format!("read attribute {}", String::from_utf8_lossy(name));
-                return Err(failed(place, path, &action, errno));
+                lacking.get_or_insert_with(|| failed(place, path, &action, errno));
+                continue;
             }
         };
-        total_bytes += value.len();
-        if total_bytes > MOST_BYTES {
-            return Err(Problem {
+        if total_bytes + value.len() > MOST_BYTES {
+            lacking.get_or_insert_with(|| Problem {
                 path: path.clone(),
                 fault: Fault::Unreadable,
                 detail: format!("its attributes exceed {} MiB", MOST_BYTES / MIB),
             });
+            continue;
         }
+        total_bytes += value.len();
         xattrs.push(Xattr { name: name.to_vec(), value });
     }
     xattrs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(xattrs)
+    Attributes { xattrs, inode_flags: 0, lacking }
 }
 
 /// Asks with larger and larger buffers. A size asked for beforehand may be old by then, and an
@@ -144,6 +158,10 @@ fn failed(place: &Place<'_>, path: &TreePath, action: &str, errno: Errno) -> Pro
             fault: Fault::Unreadable,
             detail: format!("{action}: /proc is not mounted"),
         },
-        _ => problem(path, action, errno),
+        // What is open cannot vanish or be replaced.
+        _ => {
+            let detail = format!("{action}: {}", std::io::Error::from(errno));
+            Problem { path: path.clone(), fault: Fault::Unreadable, detail }
+        }
     }
 }

@@ -199,6 +199,7 @@ impl Cut for WalCut {
             entries,
             problems: std::mem::take(&mut ceiling.problems),
             excluded: std::mem::take(&mut ceiling.excluded),
+            ..Batch::default()
         }))
     }
 

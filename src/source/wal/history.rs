@@ -143,7 +143,7 @@ fn lost(previous: &WalFacts, now: &Now<'_>) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::naming::SegmentNaming;
+    use crate::facts::naming::SegmentNaming;
 
     const OLD: Timeline = Timeline([1; 16]);
     const NEW: Timeline = Timeline([2; 16]);

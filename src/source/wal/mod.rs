@@ -27,8 +27,8 @@ pub use self::timeline::{
 use self::cut::WalCut;
 use self::look::Place;
 use super::{Cut, Error, Previous, Source};
+use crate::facts::naming::SegmentNaming;
 use crate::facts::{Facts, WalFacts};
-use crate::naming::SegmentNaming;
 use crate::world::World;
 
 /// How long a closed segment must hold still.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::entry::TreePath;
-use crate::naming::SegmentNaming;
+use crate::facts::naming::SegmentNaming;
 use crate::source::{Fault, Problem};
 
 /// How an engine shows that a segment is closed.

@@ -110,9 +110,10 @@ fn attributes_are_held_to_their_limits() {
 
 #[test]
 fn flags_stand_where_they_mean_something() {
-    let one = |kind: u8, flags: u8, rest: &[u8]| {
+    let one = |kind: u8, flags: u64, rest: &[u8]| {
         leaf_of(&[0], 1, |_, node| {
-            node.extend_from_slice(&[0, 0, kind, flags]);
+            node.extend_from_slice(&[0, 0, kind]);
+            put_var(node, flags);
             node.extend_from_slice(&[0; 10]);
             node.extend_from_slice(rest);
         })
@@ -121,7 +122,38 @@ fn flags_stand_where_they_mean_something() {
     assert_eq!(refused(&one(4, 2, &[9, 1])), "a hard link that cannot be one");
     assert_eq!(refused(&one(2, 2, &[9, 2])), "a hard link that cannot be one");
     assert_eq!(refused(&one(4, 4, &[0, 0])), "holes in something that is no file");
-    assert_eq!(refused(&one(4, 32, &[])), "an entry with unknown flags");
+    assert_eq!(refused(&one(4, 256, &[])), "an entry with unknown flags");
+}
+
+/// FORMAT.md §8: which flags stand at which types, and that nothing else is known of a bare name.
+#[test]
+fn what_was_not_looked_at_is_marked_in_one_way_only() {
+    let entry = |kind: u8, flags: u64, mode: u8, rest: &[u8]| {
+        leaf_of(&[0], 1, |_, node| {
+            node.extend_from_slice(&[0, 1, b'a', kind]);
+            put_var(node, flags);
+            node.push(mode);
+            node.extend_from_slice(&[0; 9]);
+            node.extend_from_slice(rest);
+        })
+    };
+    for (kind, flags) in [(2, 16), (2, 32), (8, 16), (8, 32), (4, 64)] {
+        assert_eq!(leaf::decode(&entry(kind, flags, 0, &[])).unwrap().len(), 1);
+    }
+    for (kind, flags, rest) in [(2, 48, &[][..]), (4, 32, &[]), (3, 32, &[0]), (1, 32, &[0, 0])] {
+        assert_eq!(refused(&entry(kind, flags, 0, rest)), "an entry left out that cannot be");
+    }
+    assert_eq!(refused(&entry(8, 48, 0, &[])), "an entry left out that cannot be");
+    assert_eq!(refused(&entry(8, 0, 0, &[])), "a bare name without a reason");
+    let more = "a bare name with more than a name";
+    assert_eq!(refused(&entry(8, 16, 1, &[])), more);
+    for (flag, rest) in [(2, &[0, 2][..]), (8, &[]), (64, &[]), (128, &[16])] {
+        assert_eq!(refused(&entry(8, 16 | flag, 0, rest)), more, "flag {flag}");
+    }
+    assert!(leaf::decode(&entry(4, 128, 0, &[64])).is_ok());
+    for flags in [0, 1, 17] {
+        assert_eq!(refused(&entry(4, 128, 0, &[flags])), "unknown inode flags");
+    }
 }
 
 fn pipe(path: Vec<u8>, attributes: usize) -> StoredEntry {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use backstay::destination::Overwrite;
 use backstay::destination::directory::{DirectoryDestination, Options as Into};
-use backstay::naming::SegmentNaming;
+use backstay::facts::naming::SegmentNaming;
 use backstay::repo::Repository;
 use backstay::repo::id::SessionId;
 use backstay::repo::layout::Place;

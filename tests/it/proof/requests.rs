@@ -9,7 +9,8 @@ use backstay::source::Source;
 use backstay::store::{Counted, MemoryStore, Store, Usage};
 
 use super::scene::{
-    directory_with, init, noise, open, path, restore_part, scratch, tick, try_backup,
+    directory_with, init, noise, open, path, restore_part, scratch, scratch_on_disk, tick,
+    try_backup,
 };
 
 /// A store that counts, with a repository in it.
@@ -41,7 +42,7 @@ fn write_files(directory: &Path, count: usize) {
 #[tokio::test]
 async fn ten_sources_that_did_not_change_cost_no_request_each() {
     let (counted, store, key) = counted().await;
-    let tree = scratch();
+    let tree = scratch_on_disk();
     let sources: Vec<Box<dyn Source>> = (0..10)
         .map(|number| {
             let path = tree.path().join(format!("source-{number}"));
@@ -75,7 +76,7 @@ async fn ten_sources_that_did_not_change_cost_no_request_each() {
 #[tokio::test]
 async fn a_cold_machine_reads_inner_nodes_in_a_few_requests() {
     let (counted, store, key) = counted().await;
-    let tree = scratch();
+    let tree = scratch_on_disk();
     let data = tree.path().join("data");
     write_files(&data, 40_000);
     fs::write(data.join("large"), noise(1, 8 << 20)).unwrap();
@@ -109,7 +110,7 @@ async fn a_cold_machine_reads_inner_nodes_in_a_few_requests() {
 #[tokio::test]
 async fn a_restore_fetches_each_frame_once() {
     let (counted, store, key) = counted().await;
-    let tree = scratch();
+    let tree = scratch_on_disk();
     let data = tree.path().join("data");
     fs::create_dir(&data).unwrap();
     // More than two windows of pieces that a restore gathers before it asks for them.

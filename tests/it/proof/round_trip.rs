@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use super::edit::{Edit, apply, edit};
 use super::scene::{
-    self, directory_with, init, job, later, noise, open, recall, restore, restore_part, scratch,
-    tick,
+    self, directory_with, init, job, later, noise, open, recall, restore, restore_part,
+    scratch_on_disk, tick,
 };
 use crate::support::tree::{
     Attributes, Node, Plan, What, assert_same_tree, make_removable, materialise, tree_plan,
@@ -184,7 +184,7 @@ fn on_disk(root: &Path, path: &TreePath) -> PathBuf {
 #[tokio::test]
 async fn a_crowd_comes_back_and_costs_what_changed() {
     const CROWD: u32 = 100_000;
-    let place = scratch();
+    let place = scratch_on_disk();
     let tree = place.path().join("tree");
     let plain = Attributes {
         mode: 0o755,

@@ -67,6 +67,11 @@ pub struct KeyTexts {
     pub agent: String,
 }
 
+/// A directory on a disk, where times prove what did not change.
+pub fn scratch_on_disk() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
 /// Makes a repository.
 pub async fn init(store: &Arc<dyn Store>, seed: u64) -> KeyTexts {
     let made = Repository::init(Arc::clone(store), later(seed), InitOptions::default()).await;

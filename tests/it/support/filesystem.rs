@@ -42,11 +42,6 @@ impl Mounted {
     pub(super) fn at(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
-
-    /// Where it is mounted.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 impl Drop for Mounted {

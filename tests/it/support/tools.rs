@@ -6,7 +6,7 @@ use std::path::PathBuf;
 const INSTALLED: [&str; 2] = [".tools/venv/bin", ".tools/node/node_modules/.bin"];
 
 /// Where Debian keeps servers, which not everybody has in PATH.
-const SYSTEM: [&str; 2] = ["/usr/sbin", "/usr/lib/openssh"];
+const SYSTEM: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/lib/openssh"];
 
 /// The program `name`: as `tests/run` installed it, else from PATH.
 ///

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backstay::entry::{Cutter, Entry, Extent, TreePath, Xattr};
+use backstay::entry::{Cutter, Entry, Extent, TreePath};
 use backstay::source::{
-    Batch, Compared, Content, Cut, Error, Files, Previous, Problem, Reach, Source,
+    Attributes, Batch, Compared, Content, Cut, Error, Files, Previous, Problem, Reach, Source,
 };
 use backstay::world::World;
 
@@ -111,8 +111,8 @@ struct WatchedFiles {
 }
 
 impl Files for WatchedFiles {
-    fn xattrs(&self, entry: &Entry) -> Result<Vec<Xattr>, Problem> {
-        self.inner.xattrs(entry)
+    fn attributes(&self, entry: &Entry) -> Result<Attributes, Problem> {
+        self.inner.attributes(entry)
     }
 
     fn open(&self, entry: &Entry) -> Result<Box<dyn Content>, Problem> {
@@ -132,8 +132,8 @@ impl Content for WatchedContent {
         self.inner.entry()
     }
 
-    fn xattrs(&mut self) -> Result<Vec<Xattr>, Problem> {
-        self.inner.xattrs()
+    fn attributes(&mut self) -> Attributes {
+        self.inner.attributes()
     }
 
     fn extents(&mut self) -> Result<Option<Vec<Extent>>, Problem> {

@@ -33,6 +33,21 @@ fn entry(path: &str, kind: Kind) -> Entry {
     }
 }
 
+/// A name of which nothing else is known.
+fn bare_name(path: &str, seen: Seen) -> Entry {
+    Entry {
+        seen,
+        mode: 0,
+        user_id: 0,
+        group_id: 0,
+        user_name: None,
+        modified: FileTime::default(),
+        changed: FileTime::default(),
+        inode: 0,
+        ..entry(path, Kind::Unknown)
+    }
+}
+
 fn items(count: u8) -> Vec<Item> {
     (0..count)
         .map(|n| Item { covered_bytes: 0, reference: reference(n % 2, (n / 3).into(), n) })
@@ -77,7 +92,8 @@ pub fn leaf() -> Vec<Vec<u8>> {
         StoredEntry { lacks_attributes: true, ..StoredEntry::bare(entry("sock", Kind::Socket)) },
         StoredEntry::bare(Entry { seen: Seen::Unreadable, ..entry("t", Kind::Directory) }),
         StoredEntry::bare(Entry { seen: Seen::LeftOut, ..entry("u", Kind::Directory) }),
-        StoredEntry::bare(Entry { seen: Seen::Unreadable, ..entry("v", Kind::Unknown) }),
+        StoredEntry::bare(bare_name("v", Seen::Unreadable)),
+        StoredEntry::bare(bare_name("w", Seen::LeftOut)),
     ];
     [&all[..], &all[..1], &all[..6], &[]]
         .into_iter()

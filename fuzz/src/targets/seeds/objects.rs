@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use backstay::facts::naming::{Numbering, SegmentNaming};
 use backstay::facts::{DirectoryFacts, Facts, Timeline, WalFacts};
-use backstay::naming::{Numbering, SegmentNaming};
 use backstay::repo::facts_record::FactsRecord;
 use backstay::repo::id::{ChunkId, SessionId};
 use backstay::repo::pack::{FinishedPack, PackBuilder, PackKind, TRAILER_BYTES};

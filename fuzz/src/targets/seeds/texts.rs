@@ -59,7 +59,12 @@ pub fn timeline_marker() -> Vec<Vec<u8>> {
 
 /// Patterns with names that follow them.
 pub fn segment_pattern() -> Vec<Vec<u8>> {
-    bytes_of(&["wal-{number:hex}.log\nwal-00fF.log", "{number}.wal\n18446744073709551615.wal"])
+    bytes_of(&[
+        "wal-{number:hex}.log\nwal-00fF.log",
+        "{number}.wal\n18446744073709551615.wal",
+        "00000001{number:postgresql}\n0000000100000002000000FF",
+        "1{number}\n117",
+    ])
 }
 
 /// Byte counts.

@@ -228,7 +228,7 @@ async fn deep_trees_need_few_descriptors_and_no_short_paths() {
     assert_eq!(read.entries.len(), 601);
     let deepest = read.entries.iter().max_by_key(|entry| entry.path.as_bytes().len()).unwrap();
     assert_eq!(deepest.path.as_bytes().len(), 300 * 201 - 1);
-    assert!(read.files.xattrs(deepest).is_ok());
+    assert_eq!(read.files.attributes(deepest).unwrap().lacking, None);
     let file = read.entries.iter().find(|entry| entry.is_file()).unwrap();
     assert!(file.path.as_bytes().len() > 4_096);
     assert_eq!(content(&*read.files, file).unwrap(), b"deep");
@@ -266,8 +266,10 @@ async fn attributes_are_read_through_no_link() {
     set("directory", "user.d", b"").unwrap();
     let read = read_with(place.path(), |_| {}).await;
     let names = |path| {
-        let xattrs = read.files.xattrs(read.entry(path)).unwrap();
-        xattrs
+        let attributes = read.files.attributes(read.entry(path)).unwrap();
+        assert_eq!(attributes.lacking, None);
+        attributes
+            .xattrs
             .into_iter()
             .map(|xattr| (String::from_utf8(xattr.name).unwrap(), xattr.value.len()))
             .filter(|(name, _)| !name.starts_with("security."))
@@ -278,7 +280,7 @@ async fn attributes_are_read_through_no_link() {
     assert_eq!(names("directory"), [("user.d".to_owned(), 0)]);
     assert_eq!(names("link"), []);
     let mut open = read.files.open(read.entry("file")).unwrap();
-    assert_eq!(open.xattrs().unwrap().len(), read.files.xattrs(read.entry("file")).unwrap().len());
+    assert_eq!(open.attributes(), read.files.attributes(read.entry("file")).unwrap());
     // Only a privileged process may set these on a link.
     if set("link", "trusted.l", b"on the link").is_ok() {
         assert_eq!(names("link"), [("trusted.l".to_owned(), 11)]);

@@ -23,8 +23,9 @@ async fn what_was_swapped_since_the_listing_is_never_followed() {
     assert_eq!(fault("gone"), Fault::Vanished);
     assert_eq!(fault("new"), Fault::Changed);
     assert_eq!(fault("d/inside"), Fault::Changed);
-    assert_eq!(read.files.xattrs(read.entry("file")).unwrap_err().fault, Fault::Changed);
-    assert_eq!(read.files.xattrs(read.entry("gone")).unwrap_err().fault, Fault::Vanished);
+    let lacking = read.files.attributes(read.entry("file")).unwrap().lacking;
+    assert_eq!(lacking.map(|problem| problem.fault), Some(Fault::Changed));
+    assert_eq!(read.files.attributes(read.entry("gone")).unwrap_err().fault, Fault::Vanished);
 
     let open = |name| read.files.open(read.entry(name)).unwrap();
     let mut shrinks = open("shrinks");
