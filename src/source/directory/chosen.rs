@@ -1,10 +1,11 @@
 //! A list of paths as what is backed up of a directory: these, all that is below them, and the
 //! directories that hold them. What is not listed is not looked at, so the cost of a walk follows the
-//! list and not the tree.
+//! list and not the tree. What of the listed paths is not there is named.
 
 use std::sync::Arc;
 
-use crate::entry::TreePath;
+use crate::entry::{Entry, FileTime, Kind, Seen, TreePath};
+use crate::source::{Fault, Problem};
 
 /// Which paths below a root are looked at. The default is all of them.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,40 @@ impl Chosen {
             let name = listed.components().nth(depth)?;
             (last != Some(name)).then(|| *last.insert(name))
         }))
+    }
+}
+
+/// Names each path that was asked for and is not there.
+pub(super) fn missing(listed: &[TreePath], why: &str) -> Vec<Problem> {
+    let problem = |path: &TreePath| Problem {
+        path: path.clone(),
+        fault: Fault::Missing,
+        detail: format!("is listed, but {why}"),
+    };
+    listed.iter().map(problem).collect()
+}
+
+/// An entry of which no more than the name is known.
+pub(super) fn name_only(path: TreePath, seen: Seen) -> Entry {
+    Entry {
+        path,
+        kind: Kind::Unknown,
+        mode: 0,
+        user_id: 0,
+        group_id: 0,
+        user_name: None,
+        group_name: None,
+        modified: FileTime::default(),
+        changed: FileTime::default(),
+        device: 0,
+        volume: 0,
+        inode: 0,
+        links: 1,
+        size_bytes: 0,
+        inode_flags: 0,
+        seen,
+        xattrs: Vec::new(),
+        extents: None,
     }
 }
 

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, Statx, StatxAttributes, openat, readlinkat};
 use rustix::io::Errno;
 
-use super::chosen::Chosen;
+use super::chosen::{Chosen, missing, name_only};
 use super::listing::{Names, list};
 use super::volumes::{Volumes, number_of};
-use crate::entry::{Entry, FileTime, Kind, Seen, TreePath};
+use crate::entry::{Entry, Kind, Seen, TreePath};
 use crate::exclude::{CACHE_TAG, Exclude, is_tagged_cache};
 use crate::facts::DirectoryFacts;
 use crate::source::file::{Identity, Magic, Owners, Root, entry_of, problem, stat_at, stat_fd};
@@ -397,7 +397,7 @@ fn look(
         Ok(stat) => stat,
         Err(_) if !single && walk.exclude.matches(&path, false) => return Ok(Found::Excluded),
         Err(Errno::NOENT) if !walk.chosen.listed_at(&path).is_empty() => {
-            return Ok(missing(walk.chosen.listed_at(&path), "is listed, but is not there"));
+            return Ok(Found::Missing(missing(walk.chosen.listed_at(&path), "is not there")));
         }
         Err(errno) => return Ok(unseen(problem(&path, "stat", errno))),
     };
@@ -415,7 +415,7 @@ fn look(
             FileType::Symlink => "is a symbolic link, and links are not followed",
             _ => "is no directory",
         };
-        return Ok(missing(below, &format!("is listed, but {path} {reason}")));
+        return Ok(Found::Missing(missing(below, &format!("{path} {reason}"))));
     }
     let mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     let foreign = Identity::of_stat(&stat).device() != root_device;
@@ -470,40 +470,6 @@ fn unseen(problem: Problem) -> Found {
     } else {
         Found::Problem(problem)
     }
-}
-
-/// An entry of which no more than the name is known.
-fn name_only(path: TreePath, seen: Seen) -> Entry {
-    Entry {
-        path,
-        kind: Kind::Unknown,
-        mode: 0,
-        user_id: 0,
-        group_id: 0,
-        user_name: None,
-        group_name: None,
-        modified: FileTime::default(),
-        changed: FileTime::default(),
-        device: 0,
-        volume: 0,
-        inode: 0,
-        links: 1,
-        size_bytes: 0,
-        inode_flags: 0,
-        seen,
-        xattrs: Vec::new(),
-        extents: None,
-    }
-}
-
-/// Names each path that was asked for and is not there.
-fn missing(listed: &[TreePath], detail: &str) -> Found {
-    let problem = |path: &TreePath| Problem {
-        path: path.clone(),
-        fault: Fault::Missing,
-        detail: detail.to_owned(),
-    };
-    Found::Missing(listed.iter().map(problem).collect())
 }
 
 fn kind_of(file_type: FileType, stat: &Statx) -> Option<Kind> {
