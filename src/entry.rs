@@ -191,7 +191,7 @@ pub enum Seen {
     /// whose attributes could not be read. Makes a snapshot partial.
     Unreadable,
     /// Not all, by rule: a directory on another file system, a cache directory of which only the tag is
-    /// kept, the repository itself.
+    /// kept, the repository itself, a directory of which only some names were asked for.
     LeftOut,
 }
 

@@ -4,6 +4,7 @@
 //! found in it is simply found in one snapshot more. So looking through a hundred snapshots costs
 //! the newest one and what differs in the others.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -21,15 +22,27 @@ use crate::repo::snapshot::Snapshot;
 use crate::repo::tree::leaf::StoredEntry;
 use crate::repo::{Error, Repository};
 
+/// Whether upper and lower case are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// `a` finds `a` only.
+    Exact,
+    /// `a` finds `A` too, in every script that has case, letter by letter: `ß` is not `ss`.
+    Ignored,
+}
+
 /// A compiled pattern, in the manner of gitignore: without a slash it is matched with names, with
 /// one with paths from the source's root; `*`, `?`, `[…]` and `**`; a trailing `/` finds directories
 /// only.
 #[derive(Clone, Debug)]
-pub struct Pattern(Gitignore);
+pub struct Pattern {
+    matcher: Gitignore,
+    case: Case,
+}
 
 impl Pattern {
     /// Compiles a pattern; a bad one is told with the reason.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str, case: Case) -> Result<Self, String> {
         let wrong =
             |error: &dyn std::fmt::Display| format!("pattern {text:?} is not valid: {error}");
         if text.trim().is_empty() {
@@ -42,14 +55,47 @@ impl Pattern {
         };
         let mut builder = GitignoreBuilder::new(".");
         builder.allow_unclosed_class(false);
+        let line = match case {
+            Case::Exact => line,
+            Case::Ignored => {
+                // Knows ASCII alone; other letters are folded on both sides.
+                builder.case_insensitive(true).map_err(|error| wrong(&error))?;
+                folded_text(&line)
+            }
+        };
         builder.add_line(None, &line).map_err(|error| wrong(&error))?;
-        Ok(Self(builder.build().map_err(|error| wrong(&error))?))
+        Ok(Self { matcher: builder.build().map_err(|error| wrong(&error))?, case })
     }
 
     fn matches(&self, entry: &Entry) -> bool {
-        let path = Path::new(OsStr::from_bytes(entry.path.as_bytes()));
-        !entry.path.is_root() && self.0.matched(path, entry.is_directory()).is_ignore()
+        let bytes = entry.path.as_bytes();
+        let bytes = match self.case {
+            Case::Ignored if !bytes.is_ascii() => Cow::Owned(folded(bytes)),
+            _ => Cow::Borrowed(bytes),
+        };
+        let path = Path::new(OsStr::from_bytes(&bytes));
+        !entry.path.is_root() && self.matcher.matched(path, entry.is_directory()).is_ignore()
     }
+}
+
+/// The letters beyond ASCII in lower case. Those of ASCII stay: what is not a letter in a pattern, such
+/// as the range `[Z-a]`, would be another one.
+fn folded_text(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii() { folded.push(letter) } else { folded.extend(letter.to_lowercase()) }
+    }
+    folded
+}
+
+/// The same of a path, where bytes that are not text stay.
+fn folded(path: &[u8]) -> Vec<u8> {
+    let mut folded = Vec::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        folded.extend_from_slice(folded_text(chunk.valid()).as_bytes());
+        folded.extend_from_slice(chunk.invalid());
+    }
+    folded
 }
 
 /// A version of an entry that fits.
@@ -194,6 +240,10 @@ mod tests {
     use crate::entry::Kind;
 
     fn fits(pattern: &str, path: &str, kind: Kind) -> bool {
+        fits_in(Case::Exact, pattern, path, kind)
+    }
+
+    fn fits_in(case: Case, pattern: &str, path: impl Into<Vec<u8>>, kind: Kind) -> bool {
         let entry = Entry {
             path: TreePath::from_bytes(path).unwrap(),
             kind,
@@ -214,7 +264,7 @@ mod tests {
             inode_flags: 0,
             seen: crate::entry::Seen::Whole,
         };
-        Pattern::parse(pattern).unwrap().matches(&entry)
+        Pattern::parse(pattern, case).unwrap().matches(&entry)
     }
 
     #[test]
@@ -234,6 +284,29 @@ mod tests {
         }
         assert!(fits("cache/", "x/cache", Kind::Directory));
         assert!(!fits("cache/", "x/cache", Kind::File));
-        assert!(Pattern::parse("[a").is_err() && Pattern::parse(" ").is_err());
+        for case in [Case::Exact, Case::Ignored] {
+            assert!(Pattern::parse("[a", case).is_err() && Pattern::parse(" ", case).is_err());
+        }
+    }
+
+    /// On both sides, in names and in paths, in every script, and in bytes that are not all text.
+    #[test]
+    fn case_is_ignored_when_asked_for() {
+        for (pattern, path) in [
+            ("*.jpg", "Urlaub/IMG_1.JPG"),
+            ("*.JPG", "img.jpg"),
+            ("readme", "ReadMe"),
+            ("ETC/*.Conf", "etc/app.conf"),
+            ("größe", "GRÖSSE/GRÖßE"),
+            ("ÖL*", "öl.txt"),
+            ("ДОМ", "дом"),
+            ("[a-c]x", "BX"),
+        ] {
+            assert!(fits_in(Case::Ignored, pattern, path, Kind::File), "{pattern} {path}");
+            assert!(!fits(pattern, path, Kind::File), "{pattern} {path}");
+        }
+        assert!(fits_in(Case::Ignored, "*.TXT", b"d\xc3\x84\xff.txt".as_slice(), Kind::File));
+        assert!(!fits_in(Case::Ignored, "[a-b]", "c", Kind::File));
+        assert!(!fits_in(Case::Ignored, "strasse", "STRAßE", Kind::File));
     }
 }

@@ -11,7 +11,7 @@
 //! | 3 | [`backup`] [`restore`] [`check`] [`probe`] [`keys`] … | verbs: options in, report out |
 //! | 2 | [`repo`] [`source`] [`destination`] [`policy`] | nouns: the stored format, what is read, what is written, what was asked for |
 //! | 1 | [`store`] [`memory`] | objects under keys, wherever they are; what a process may take |
-//! | 0 | [`entry`] [`exclude`] [`facts`] [`world`] [`class`] [`units`] [`environment`] [`plain`] | the ground: words that every floor shares |
+//! | 0 | [`entry`] [`facts`] [`patterns`] [`world`] [`class`] [`units`] [`environment`] [`plain`] | the ground: words that every floor shares |
 //!
 //! Data runs one road: source → cut → entry → chunk → frame → pack → tree → snapshot. A restore is
 //! the same road back. What the bytes of a repository mean is written down in `src/repo/FORMAT.md`.
@@ -19,9 +19,9 @@
 pub mod class;
 pub mod entry;
 pub mod environment;
-pub mod exclude;
 pub mod facts;
 pub mod memory;
+pub mod patterns;
 pub mod plain;
 pub mod units;
 pub mod world;

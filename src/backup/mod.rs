@@ -12,6 +12,7 @@ mod flow;
 mod large;
 mod list;
 mod paged;
+mod preview;
 mod read;
 mod scan;
 mod segment;
@@ -36,6 +37,8 @@ use crate::source::{self, Cut, Previous, Problem, Source};
 use crate::units::to_u64;
 
 pub use flow::Progress;
+pub use preview::{Planned, Preview, preview};
+pub use scan::Change;
 
 /// Entries that wait between scan and reading stage.
 const ORDERS: usize = 2048;
@@ -89,6 +92,15 @@ pub enum Error {
     /// Names of sources clash or cannot be.
     #[error("{0}")]
     Names(String),
+}
+
+impl From<scan::Ended> for Error {
+    fn from(ended: scan::Ended) -> Self {
+        match ended {
+            scan::Ended::Source(error) => Self::Source(error),
+            scan::Ended::Repository(error) => Self::Repository(error),
+        }
+    }
 }
 
 impl Error {
@@ -270,20 +282,31 @@ impl Run<'_> {
         Ok(row)
     }
 
+    /// What proves that an entry is unchanged.
+    fn belief(&self) -> Belief {
+        let stored = self.session.parent.as_ref().map_or(self.session.started, |p| p.started);
+        Belief::new(stored, self.session.started, self.options.read_all)
+    }
+
+    /// What the source is compared with.
+    async fn parent(&self, source: &dyn Source) -> Result<Option<scan::Parent>, Error> {
+        match (&self.session.parent, self.previous(source)) {
+            (Some(snapshot), Some(record)) => {
+                let root = &record.root;
+                let others = snapshot.sources.iter().map(|source| &source.root);
+                self.repository.approach(root, others).await?;
+                Ok(scan::Parent::open(&self.writer, root, !self.options.read_all).await?)
+            }
+            _ => Ok(None),
+        }
+    }
+
     async fn tree(
         &self,
         source: &dyn Source,
         cut: &mut dyn Cut,
     ) -> Result<(scan::Scanned, assemble::Assembled), Error> {
-        let parent = match (&self.session.parent, self.previous(source)) {
-            (Some(snapshot), Some(record)) => {
-                let root = &record.root;
-                let others = snapshot.sources.iter().map(|source| &source.root);
-                self.repository.approach(root, others).await?;
-                scan::Parent::open(&self.writer, root, !self.options.read_all).await?
-            }
-            _ => None,
-        };
+        let parent = self.parent(source).await?;
         let newest = self.repository.secrets().newest_number();
         let stage = flow::Stage {
             writer: Arc::clone(&self.writer),
@@ -297,14 +320,10 @@ impl Run<'_> {
         let (drafts, drafted) = mpsc::channel(DRAFTS);
         let reading = stage.spawn(read::run(stage.clone(), ordered));
         let assembling = stage.spawn(assemble::run(Arc::clone(&self.writer), drafted));
-        let stored = self.session.parent.as_ref().map_or(self.session.started, |p| p.started);
-        let belief = Belief::new(stored, self.session.started, self.options.read_all);
+        let belief = self.belief();
         let scan = scan::Scan::new(&self.writer, &self.progress, parent, orders, drafts, belief);
         let stages = async {
-            let scanned = scan.run(cut).await.map_err(|ended| match ended {
-                scan::Ended::Source(error) => Error::Source(error),
-                scan::Ended::Repository(error) => Error::Repository(error),
-            })?;
+            let scanned = scan.run(cut).await?;
             reading.join().await;
             Ok((scanned, assembling.join().await))
         };

@@ -197,6 +197,39 @@ fn looks_same(entry: &Entry, stored: &StoredEntry) -> bool {
             && (was.links < 2 || was.volume == entry.volume)
 }
 
+/// Why an entry is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The parent snapshot does not have it.
+    New,
+    /// The parent snapshot has it, but not as it is now.
+    Changed,
+    /// It looks as it did, and that proves nothing: its last change is too recent to be told from a later
+    /// one, or the parent has it only in part.
+    Unsure,
+}
+
+impl Change {
+    /// Compares an entry that is to be read with what the parent has of it.
+    pub(super) fn of(entry: &Entry, was: Option<&StoredEntry>) -> Self {
+        let seen = |e: &Entry| (e.size_bytes, e.modified, e.changed, e.inode);
+        match was {
+            None => Self::New,
+            Some(was) if seen(&was.entry) == seen(entry) => Self::Unsure,
+            Some(_) => Self::Changed,
+        }
+    }
+
+    /// The word in JSON output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Unsure => "unsure",
+        }
+    }
+}
+
 /// The scan of one source.
 pub(super) struct Scan {
     pub(super) writer: Arc<Writer>,
@@ -333,15 +366,13 @@ impl Scan {
         })
     }
 
-    /// Counts a file as new or changed. One that is only read again because its last change is too
-    /// young to be told from a later one is neither.
+    /// Counts a file as new or changed.
     fn count(&self, entry: &Entry, was: Option<&StoredEntry>) {
-        let seen = |e: &Entry| (e.size_bytes, e.modified, e.changed, e.inode);
-        match was {
+        match Change::of(entry, was) {
             _ if !entry.is_file() => {}
-            None => Progress::add(&self.progress.new_files, 1),
-            Some(was) if seen(&was.entry) == seen(entry) => {}
-            Some(_) => Progress::add(&self.progress.changed_files, 1),
+            Change::New => Progress::add(&self.progress.new_files, 1),
+            Change::Changed => Progress::add(&self.progress.changed_files, 1),
+            Change::Unsure => {}
         }
     }
 

@@ -1,58 +1,36 @@
 //! `backup`: paths in, one snapshot out.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::bill::Bill;
 use super::context::Context;
 use super::failure::Failure;
 use super::output::{Fields, Output, fields};
+use super::paths::PathArgs;
 use super::progress::Sample;
-use super::{memory, show, sources};
+use super::{memory, preview, show, sources};
 use crate::backup::{self, Options, Progress, Report};
-use crate::exclude;
 use crate::repo::codec::Compression;
-use crate::source::{CutterChoice, DirectoryOptions, DirectorySource, Source};
+use crate::source::Source;
 use crate::store::{Counted, Prices, Store as _};
 use crate::units::Bytes;
 
 /// Back up directories and files into one snapshot
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct BackupArgs {
-    /// What to back up; called NAME, else by the last part of PATH
-    #[arg(required = true, value_name = "[NAME=]PATH")]
-    paths: Vec<OsString>,
-    /// Leave out what this pattern matches, in the manner of gitignore; may be given several times
-    #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
-    /// Leave out what the patterns in this file match, one a line
-    #[arg(long, value_name = "FILE")]
-    exclude_file: Vec<PathBuf>,
-    /// Leave out directories that hold a CACHEDIR.TAG
-    #[arg(long)]
-    exclude_caches: bool,
-    /// Do not enter other file systems
-    #[arg(long)]
-    one_file_system: bool,
-    /// Hold all files open before the first is read: for the directory of a running database
-    #[arg(long)]
-    pin: bool,
-    /// How files are cut: auto, whole, pages:8KiB, cdc:1MiB
-    #[arg(long, value_name = "CUTTER", default_value = "auto", value_parser = sources::cutter)]
-    cutter: CutterChoice,
-    /// Accept an empty directory where the last snapshot had files
-    #[arg(long)]
-    allow_empty: bool,
+    #[command(flatten)]
+    paths: PathArgs,
     /// Read every file again, whatever the last snapshot says
     #[arg(long)]
     read_all: bool,
+    /// List what is new and what has changed since the last snapshot; read and store nothing
+    #[arg(long)]
+    dry_run: bool,
     /// The job that the snapshot belongs to; without it, host and sources name it
     #[arg(long, value_name = "NAME")]
     job: Option<String>,
@@ -82,7 +60,8 @@ pub(super) async fn run(
     let writer = *writer;
     let store = context.store_at(&url, None)?;
     let prices = context.prices(None)?;
-    let sources = args.sources(&context.own_directories(&url))?;
+    let own = context.own_directories(&url);
+    let sources = args.paths.sources(args.dry_run, &own, &context.world().cpu).await?;
     let labels: BTreeMap<_, _> = args.label.iter().cloned().collect();
     let options = Options {
         job: args.job.clone(),
@@ -91,47 +70,10 @@ pub(super) async fn run(
         writer,
         read_all: args.read_all,
     };
+    if args.dry_run {
+        return preview::run(store, &sources, &options, prices.as_ref(), context, out).await;
+    }
     execute(store, &sources, &options, prices.as_ref(), context, out).await
-}
-
-impl BackupArgs {
-    fn sources(&self, own: &[PathBuf]) -> Result<Vec<Box<dyn Source>>, Failure> {
-        let mut exclude = self.exclude.clone();
-        for file in &self.exclude_file {
-            exclude.extend(read_patterns(file)?);
-        }
-        let mut sources: Vec<Box<dyn Source>> = Vec::new();
-        for text in &self.paths {
-            let (name, path) = sources::name_and_path(text)?;
-            sources.push(Box::new(DirectorySource::new(DirectoryOptions {
-                exclude: exclude.clone(),
-                exclude_caches: self.exclude_caches,
-                one_file_system: self.one_file_system,
-                pin: self.pin,
-                cutter: self.cutter,
-                allow_empty: self.allow_empty,
-                own: own.to_vec(),
-                ..DirectoryOptions::new(name, path)
-            })?));
-        }
-        Ok(sources)
-    }
-}
-
-fn read_patterns(file: &Path) -> Result<Vec<String>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::usage(format!("{}: {error}; check --exclude-file", file.display()))
-    })?;
-    let mut patterns = Vec::new();
-    for (line, pattern) in (1..).zip(text.lines()) {
-        if pattern.trim().is_empty() || pattern.starts_with('#') {
-            continue;
-        }
-        exclude::check(pattern)
-            .map_err(|reason| Failure::usage(format!("{}:{line}: {reason}", file.display())))?;
-        patterns.push(pattern.to_owned());
-    }
-    Ok(patterns)
 }
 
 /// Backs `sources` up and tells what came of it.
@@ -203,14 +145,6 @@ fn text(report: &Report) -> String {
 
 fn answer(report: &Report) -> Fields {
     let snapshot = &report.snapshot;
-    let problem = |(source, problem): &(String, crate::source::Problem)| {
-        let mut row = Map::new();
-        row.insert("source".to_owned(), json!(source));
-        show::json_path(&mut row, "path", problem.path.as_bytes());
-        row.insert("fault".to_owned(), json!(problem.fault.as_str()));
-        row.insert("detail".to_owned(), json!(problem.detail));
-        Value::Object(row)
-    };
     let mut answer = super::snapshots::row(snapshot);
     answer.extend(fields(json!({
         "new_files": report.new_files,
@@ -222,7 +156,7 @@ fn answer(report: &Report) -> Fields {
         "stored_bytes": report.stored.stored_bytes,
         "packs": report.stored.packs,
         "duration_seconds": seconds(snapshot.finished - snapshot.started),
-        "problems": report.problems.iter().map(problem).collect::<Vec<_>>(),
+        "problems": report.problems.iter().map(show::json_problem).collect::<Vec<_>>(),
     })));
     answer
 }

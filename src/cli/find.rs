@@ -6,14 +6,16 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::output::{Output, fields};
 use super::selection::Selection;
 use super::series::SeriesArgs;
 use super::{ls, show, snapshots};
-use crate::find::{self, Found, Pattern};
+use crate::find::{self, Case, Found, Pattern, Report};
 
 /// Find entries by name or path, in one snapshot or in all
+///
+/// If nothing is found the exit code is 10.
 #[derive(Debug, clap::Args)]
 pub(super) struct FindArgs {
     /// A name, or with a slash a path, in which * ? […] and ** stand for others
@@ -21,6 +23,9 @@ pub(super) struct FindArgs {
     /// Only in this snapshot: id, latest or latest:NAME
     #[arg(short, long, value_name = "SNAPSHOT")]
     snapshot: Option<OsString>,
+    /// Take upper and lower case for the same
+    #[arg(short, long)]
+    ignore_case: bool,
     /// Mode, owner, size, time and how files are cut
     #[arg(short, long)]
     long: bool,
@@ -34,7 +39,8 @@ pub(super) async fn run(
     context: &Context,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let pattern = Pattern::parse(&args.pattern).map_err(Failure::usage)?;
+    let case = if args.ignore_case { Case::Ignored } else { Case::Exact };
+    let pattern = Pattern::parse(&args.pattern, case).map_err(Failure::usage)?;
     let selection = args.snapshot.as_ref().map(|text| Selection::parse(text)).transpose()?;
     if selection.as_ref().is_some_and(|selection| !selection.path.is_root()) {
         let reason = "--snapshot takes no path; put the path into the pattern";
@@ -65,7 +71,29 @@ pub(super) async fn run(
         "found": report.found.iter().map(row).collect::<Vec<_>>(),
         "unreadable": snapshots::unreadable_rows(&report.unreadable),
     }));
-    out.answer(&text, answer, snapshots::unreadable(&report.unreadable))
+    // What cannot be read may have it.
+    let failure = snapshots::unreadable(&report.unreadable).or_else(|| nothing(args, &report));
+    out.answer(&text, answer, failure)
+}
+
+/// That nothing was found, if so: silence could be taken for a search that did not happen.
+fn nothing(args: &FindArgs, report: &Report) -> Option<Failure> {
+    if !report.found.is_empty() {
+        return None;
+    }
+    let pattern = show::text(&args.pattern);
+    let message = match report.searched {
+        0 => format!("nothing matches {pattern}: the repository has no snapshot"),
+        count => {
+            let case = if args.ignore_case { "" } else { ", or take any case with --ignore-case" };
+            let snapshots = show::count(count, "snapshot");
+            format!(
+                "nothing matches {pattern} in {snapshots}; write * for the part of a name that is \
+                 not known{case}"
+            )
+        }
+    };
+    Some(Failure::new(Exit::Missing, message))
 }
 
 fn line(found: &Found, is_long: bool, is_one: bool) -> String {

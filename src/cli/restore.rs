@@ -19,9 +19,10 @@ use super::{logs, show, snapshots};
 use crate::destination::Overwrite;
 use crate::destination::directory::{DirectoryDestination, Options as DirectoryOptions};
 use crate::list::{Entries, EntriesOptions};
+use crate::patterns::Filter;
 use crate::repo::Repository;
 use crate::repo::snapshot::Snapshot;
-use crate::restore::{self, Damage, Loss, Options, Progress, Report, WalOptions};
+use crate::restore::{self, Damage, Loss, Options, Progress, Report, Sieve, WalOptions};
 use crate::store::Store as _;
 use crate::units::Bytes;
 
@@ -34,6 +35,13 @@ pub(super) struct RestoreArgs {
     /// Where to: a source that is named goes into DIR itself, a whole snapshot into DIR/SOURCE/
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
+    /// Restore only what this pattern matches, and the directories that hold it; gitignore manner, from the
+    /// source's root; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Leave out what this pattern matches; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
     /// What to do with files that are there already; without it, DIR must be empty
     #[arg(long, value_enum, value_name = "WHEN")]
     overwrite: Option<When>,
@@ -90,6 +98,7 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let selection = Selection::parse(&args.what)?;
+    let filter = Filter::new(&args.include, &args.exclude).map_err(Failure::usage)?;
     let store = context.store()?;
     let prices = context.prices(None)?;
     let place = store.place();
@@ -101,21 +110,22 @@ pub(super) async fn run(
         Some(When::Always) => Overwrite::Always,
         Some(When::Never) => Overwrite::Never,
     };
-    let source = selection.source.clone().unwrap_or_default();
     let destination = Arc::new(DirectoryDestination::new(DirectoryOptions {
         path: args.to.clone(),
         overwrite,
         delete: args.delete,
-        identity: format!("{} {}:{source}/{}", repository.id(), snapshot.id, selection.path),
+        identity: identity(&repository, &snapshot, &selection, &filter),
         map_names: args.map_names,
         keep_apart: store.directory().into_iter().collect(),
         keep: context.cache()?.into_iter().collect(),
     }));
+    let is_whole = selection.path.is_root() && filter.is_everything();
     let options = Options {
         selection: restore::Selection {
             source: selection.source.clone(),
             path: selection.path.clone(),
         },
+        filter,
         delete: args.delete,
         wal: WalOptions {
             until_segment: args.wal.until_segment.clone(),
@@ -131,8 +141,7 @@ pub(super) async fn run(
         bill.add_to(&mut answer);
         return out.answer(&(text + &bill.line()), answer, lacks);
     }
-    let total_bytes =
-        if selection.path.is_root() { Some(total(&snapshot, &selection)?) } else { None };
+    let total_bytes = if is_whole { Some(total(&snapshot, &selection)?) } else { None };
     let progress = Arc::new(Progress::default());
     let into: Arc<DirectoryDestination> = Arc::clone(&destination);
     let work = restore::run(&repository, &snapshot, into, &options, Arc::clone(&progress));
@@ -149,12 +158,38 @@ pub(super) async fn run(
     out.summary(&(text + &bill.line()), answer, lacking(&report, &accepted))
 }
 
+/// Tells this restore from others: one that is unfinished goes on only with the same.
+fn identity(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    selection: &Selection,
+    filter: &Filter,
+) -> String {
+    let source = selection.source.as_deref().unwrap_or_default();
+    let mut identity = format!("{} {}:{source}/{}", repository.id(), snapshot.id, selection.path);
+    for pattern in filter.texts() {
+        identity.push(' ');
+        identity.push_str(pattern);
+    }
+    identity
+}
+
 /// Bytes of what is selected.
 fn total(snapshot: &Snapshot, selection: &Selection) -> Result<u64, Failure> {
     match &selection.source {
         Some(name) => Ok(snapshot.require_source(name)?.size_bytes),
         None => Ok(snapshot.sources.iter().map(|source| source.size_bytes).sum()),
     }
+}
+
+/// That include patterns matched nothing, which is not all that was asked for.
+fn unmatched(patterns: &[String]) -> Option<Failure> {
+    let first = show::text(patterns.first()?);
+    let what = show::count(patterns.len() as u64, "include pattern");
+    Some(Failure::partial(format!(
+        "{what} matched nothing, first {first}; patterns are matched with paths from the source's \
+         root, as backstay find shows them"
+    )))
 }
 
 /// What the destination has not got.
@@ -172,6 +207,9 @@ fn lacking(report: &Report, accepted: &Kinds) -> Option<Failure> {
         return Some(failure);
     }
     if let Some(failure) = report.wal.iter().find_map(logs::lacking) {
+        return Some(failure);
+    }
+    if let Some(failure) = unmatched(&report.unmatched) {
         return Some(failure);
     }
     let Some(first) = report.incomplete.first() else {
@@ -204,7 +242,12 @@ fn text(
     );
     let kept = match report.kept {
         0 => String::new(),
-        count => format!(", {count} kept that the backup did not look at"),
+        count if args.include.is_empty() && args.exclude.is_empty() => {
+            format!(", {count} kept that the backup did not look at")
+        }
+        count => {
+            format!(", {count} kept that the patterns leave out or the backup did not look at")
+        }
     };
     let _ = writeln!(
         text,
@@ -272,6 +315,7 @@ fn answer(snapshot: &Snapshot, report: &Report) -> Fields {
         "kept": report.kept,
         "damage": damage.collect::<Vec<_>>(),
         "incomplete": incomplete.collect::<Vec<_>>(),
+        "unmatched": report.unmatched,
         "wal": report.wal.iter().map(logs::restored_row).collect::<Vec<_>>(),
     }))
 }
@@ -295,15 +339,24 @@ async fn dry_run(
     };
     let mut listing = Entries::new(repository, snapshot, wanted)?;
     let (mut entries, mut files, mut size_bytes) = (0, 0, 0);
+    let mut sieve = Sieve::new(&options.filter);
     while let Some(listed) = listing.next().await? {
-        let log = logs.iter().find(|log| log.source == listed.source.name);
-        let entry = &listed.stored.entry;
-        if log.is_some_and(|log| entry.is_file() && !log.takes(entry.path.name())) {
-            continue;
+        if listed.stored.entry.path.is_root() {
+            sieve = Sieve::new(&options.filter);
         }
-        entries += 1;
-        files += u64::from(entry.is_file());
-        size_bytes += entry.size_bytes;
+        let log = logs.iter().find(|log| log.source == listed.source.name);
+        for stored in sieve.pass(vec![listed.stored]) {
+            let entry = &stored.entry;
+            if log.is_some_and(|log| entry.is_file() && !log.takes(entry.path.name())) {
+                continue;
+            }
+            entries += 1;
+            files += u64::from(entry.is_file());
+            size_bytes += entry.size_bytes;
+        }
+    }
+    if entries == 0 {
+        return Err(restore::nothing_selected(snapshot).into());
     }
     let later: u64 = logs.iter().map(|log| log.later).sum();
     (entries, files) = (entries + later, files + later);
@@ -329,7 +382,9 @@ async fn dry_run(
         "entries": entries,
         "files": files,
         "size_bytes": size_bytes,
+        "unmatched": options.filter.unmatched(),
         "wal": logs.iter().map(logs::restored_row).collect::<Vec<_>>(),
     }));
-    Ok((text, answer, logs.iter().find_map(logs::lacking)))
+    let lacks = logs.iter().find_map(logs::lacking);
+    Ok((text, answer, lacks.or_else(|| unmatched(&options.filter.unmatched()))))
 }

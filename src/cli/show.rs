@@ -158,6 +158,16 @@ pub(super) fn problems(problems: &[(String, Problem)]) -> String {
     text
 }
 
+/// A problem for programs.
+pub(super) fn json_problem((source, problem): &(String, Problem)) -> Value {
+    let mut row = Map::new();
+    row.insert("source".to_owned(), json!(source));
+    json_path(&mut row, "path", problem.path.as_bytes());
+    row.insert("fault".to_owned(), json!(problem.fault.as_str()));
+    row.insert("detail".to_owned(), json!(problem.detail));
+    Value::Object(row)
+}
+
 /// Says how many of `count` were not shown.
 pub(super) fn more(text: &mut String, count: usize) {
     if count > PROBLEMS_SHOWN {

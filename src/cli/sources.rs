@@ -93,6 +93,11 @@ pub(super) fn compression(text: &str) -> Result<Compression, String> {
     level.map(Compression::Level).ok_or_else(|| "write off, or a level from 1 to 19".to_owned())
 }
 
+/// Understands `10MiB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "this is not a size; write one such as 10MiB".to_owned())
+}
+
 /// Understands `key=value`.
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -10,7 +10,7 @@ mod shortfall;
 use std::collections::BTreeSet;
 
 use crate::entry::{Entry, TreePath};
-use crate::exclude::Exclude;
+use crate::patterns::{Exclude, Filter};
 
 pub use error::Error;
 pub use shortfall::{Shortfall, ShortfallKind, Shortfalls};
@@ -135,6 +135,8 @@ pub struct Looked {
     pub exclude: Exclude,
     /// Whether directories with a `CACHEDIR.TAG` were reduced to it.
     pub exclude_caches: bool,
+    /// What the restore is asked for: nothing else is removed either.
+    pub filter: Filter,
 }
 
 impl Looked {

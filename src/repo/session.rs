@@ -101,9 +101,33 @@ impl Session {
         Ok(Some(Self { place, head, parent, started }))
     }
 
+    /// What a session would begin with, without an announcement: for who wants to know what a backup
+    /// would do. It has no place in the lane (sequence 0), and cannot commit. Costs 2 LIST, and 1 GET
+    /// with a parent.
+    pub async fn unannounced(
+        repository: &Repository,
+        job: &str,
+        host: &str,
+    ) -> Result<Self, Error> {
+        repository.check_writable()?;
+        let started = repository.now();
+        let head = read_checkpoint(repository, newest_checkpoint(repository).await?).await?;
+        let lane = repository.secrets().oldest().lane(job, host);
+        let prefix = layout::snapshots_of(lane);
+        let mut earlier = places(repository.store().list(&prefix));
+        let newest = earlier.try_next().await?;
+        let parent = newest_valid(repository, newest, &mut earlier, &head).await?;
+        let session = SessionId(repository.world().random.array());
+        let place = Place { lane, sequence: 0, checkpoint: head.number, session };
+        Ok(Self { place, head, parent, started })
+    }
+
     /// Makes the snapshot visible. Everything that it refers to must be durable. Costs 1 PUT and
     /// 1 LIST.
     pub async fn commit(&self, repository: &Repository, snapshot: &Snapshot) -> Result<(), Error> {
+        if self.place.sequence == 0 {
+            return Err(Error::Bug("a session that was not announced cannot commit".into()));
+        }
         let key = self.place.register_key();
         let record = record::encode(snapshot);
         if record.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::destination::Destination;
 use crate::entry::{Entry, TreePath};
+use crate::patterns::Filter;
 use crate::repo::Repository;
 use crate::repo::snapshot::SourceRecord;
 use crate::restore::pass::place;
@@ -17,11 +18,12 @@ pub(super) async fn protect(
     repository: &Repository,
     source: &SourceRecord,
     prefix: &TreePath,
-    path: &TreePath,
+    (path, filter): (&TreePath, &Filter),
     destination: &Arc<dyn Destination>,
     refused: &Arc<Refused>,
 ) -> Result<(), Error> {
     let mut subtree = Subtree::open(repository, &source.root, path).await?;
+    subtree.select(filter);
     while let Some(step) = subtree.next().await? {
         let Step::Entries(entries) = step else {
             continue;

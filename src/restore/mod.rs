@@ -15,6 +15,7 @@ mod parents;
 mod pass;
 mod refusals;
 mod seal;
+mod sieve;
 mod subtree;
 mod wal;
 
@@ -27,11 +28,14 @@ use tokio::sync::mpsc;
 use crate::class::Class;
 use crate::destination::{self, Destination, Shortfalls};
 use crate::entry::TreePath;
+use crate::facts::Facts;
+use crate::patterns::Filter;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::{self, Repository};
 use crate::source::wal::TIMELINE_MARKER_NAME;
 
 pub use refusals::{Refusal, Refusals};
+pub use sieve::Sieve;
 pub use wal::{RestoredWal, WalOptions, timeline_id};
 
 /// What to restore of a snapshot.
@@ -49,6 +53,8 @@ pub struct Selection {
 pub struct Options {
     /// What of the snapshot.
     pub selection: Selection,
+    /// What of that, by patterns.
+    pub filter: Filter,
     /// Remove what the snapshot does not have.
     pub delete: bool,
     /// How WAL sources are restored.
@@ -151,6 +157,8 @@ pub struct Report {
     pub incomplete: Vec<TreePath>,
     /// What of each WAL was restored.
     pub wal: Vec<RestoredWal>,
+    /// Include patterns that nothing matched.
+    pub unmatched: Vec<String>,
     /// What the destination refused. Everything else is restored.
     pub refused: Refusals,
     /// What the destination could not give to entries that are there.
@@ -166,6 +174,15 @@ pub enum Error {
     /// The destination.
     #[error(transparent)]
     Destination(#[from] destination::Error),
+    /// Patterns and a log.
+    #[error(
+        "source {source_name} is a WAL, of which a part cannot be replayed: give --include and --exclude \
+         only with a directory, as in SNAPSHOT:SOURCE"
+    )]
+    PartOfLog {
+        /// The source.
+        source_name: String,
+    },
     /// What was asked for is not in the snapshot.
     #[error("{wanted} is not in snapshot {snapshot}: {reason}")]
     NotThere {
@@ -223,7 +240,7 @@ impl Error {
             Self::Repository(error) => error.class(),
             Self::Destination(error) => error.class(),
             Self::NotThere { .. } => Class::Missing,
-            Self::Segment { .. } => Class::Config,
+            Self::PartOfLog { .. } | Self::Segment { .. } => Class::Config,
             Self::TooEarly { .. } | Self::Beyond { .. } => Class::Refused,
         }
     }
@@ -252,6 +269,17 @@ pub fn selected<'a>(
     Ok(vec![(source, TreePath::root())])
 }
 
+/// Makes sure that a filter takes no log apart.
+pub fn check_filter(filter: &Filter, sources: &[(&SourceRecord, TreePath)]) -> Result<(), Error> {
+    let is_log = |source: &SourceRecord| matches!(source.facts(), Some(Facts::Wal(_)));
+    match sources.iter().find(|(source, _)| is_log(source)) {
+        Some((log, _)) if !filter.is_everything() => {
+            Err(Error::PartOfLog { source_name: log.name.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Restores into `destination`.
 pub async fn run(
     repository: &Repository,
@@ -264,6 +292,7 @@ pub async fn run(
         return Err(repo::Error::AgentKey.into());
     }
     let mut sources = selected(snapshot, &options.selection)?;
+    check_filter(&options.filter, &sources)?;
     let plans = wal::prepare(repository, snapshot, &sources, options).await?;
     wal::check_beyond(repository, &destination, &sources, &plans, options.delete).await?;
     // Segments are placed after the directory that they are replayed into.
@@ -272,6 +301,7 @@ pub async fn run(
     let (damage, mut damaged) = mpsc::unbounded_channel();
     let refused = Arc::new(refusals::Refused::default());
     let mut report = Report::default();
+    let filter = &options.filter;
     let mut flagged = Vec::new();
     for (source, prefix) in sources {
         let mut pass = pass::Pass {
@@ -279,6 +309,7 @@ pub async fn run(
             source,
             prefix,
             path: &options.selection.path,
+            filter,
             destination: &destination,
             delete: options.delete,
             report: &mut report,
@@ -302,12 +333,19 @@ pub async fn run(
             flagged.push((source, pass.prefix));
         }
     }
+    report.unmatched = filter.unmatched();
+    if report.entries == 0 && report.damage.is_empty() && !filter.is_everything() {
+        // Nothing was begun that could be left half done.
+        blocking(repository, &destination, |destination| destination.finish()).await?;
+        return Err(nothing_selected(snapshot));
+    }
     report.files = progress.files();
     report.written_bytes = progress.bytes();
     if report.damage.is_empty() && refused.is_empty() {
         for (source, prefix) in flagged {
             let path = &options.selection.path;
-            flags::protect(repository, source, &prefix, path, &destination, &refused).await?;
+            let part = (path, filter);
+            flags::protect(repository, source, &prefix, part, &destination, &refused).await?;
         }
     }
     report.refused = refused.take();
@@ -328,6 +366,7 @@ pub async fn dry_run(
     options: &Options,
 ) -> Result<Report, Error> {
     let sources = selected(snapshot, &options.selection)?;
+    check_filter(&options.filter, &sources)?;
     let plans = wal::prepare(repository, snapshot, &sources, options).await?;
     blocking(repository, &destination, |destination| destination.look()).await?;
     let refused = Arc::new(refusals::Refused::default());
@@ -345,6 +384,7 @@ pub async fn dry_run(
                 source,
                 prefix,
                 path: &options.selection.path,
+                filter: &options.filter,
                 destination: &destination,
                 // What shall stay is not known where a later snapshot cannot be read.
                 delete: log.is_none_or(|log| log.unreadable.is_empty()),
@@ -368,6 +408,17 @@ pub async fn dry_run(
     Ok(report)
 }
 
+/// That a filter leaves nothing of a snapshot.
+pub fn nothing_selected(snapshot: &Snapshot) -> Error {
+    Error::NotThere {
+        wanted: "what --include and --exclude select".to_owned(),
+        snapshot: snapshot.short_id(),
+        reason: "patterns are matched with paths from the source's root, as backstay find and \
+                 backstay ls --recursive show them"
+            .to_owned(),
+    }
+}
+
 /// What a restore would take of each log, and what it would refuse; touches nothing.
 pub async fn preview_logs(
     repository: &Repository,
@@ -376,6 +427,7 @@ pub async fn preview_logs(
     options: &Options,
 ) -> Result<Vec<RestoredWal>, Error> {
     let sources = selected(snapshot, &options.selection)?;
+    check_filter(&options.filter, &sources)?;
     let plans = wal::prepare(repository, snapshot, &sources, options).await?;
     wal::check_beyond(repository, &destination, &sources, &plans, options.delete).await?;
     Ok(plans.into_values().map(|plan| plan.restored).collect())

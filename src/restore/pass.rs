@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::destination::Destination;
 use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
+use crate::patterns::Filter;
 use crate::repo::content::ContentItems;
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
@@ -34,6 +35,7 @@ pub(super) struct Pass<'a> {
     pub(super) prefix: TreePath,
     /// What of it is wanted.
     pub(super) path: &'a TreePath,
+    pub(super) filter: &'a Filter,
     pub(super) destination: &'a Arc<dyn Destination>,
     pub(super) delete: bool,
     /// What is taken of a log; `None` for other sources, and for a part of a log.
@@ -132,7 +134,8 @@ impl Pass<'_> {
             }
         }
         self.entries(&mut fetcher, waiting, &damage).await?;
-        if !found {
+        // Of several sources one may have all that is selected.
+        if !found && self.filter.is_everything() {
             return Err(Error::NotThere {
                 wanted: format!("{}/{}", self.source.name, self.path),
                 snapshot: snapshot.short_id(),
@@ -201,7 +204,9 @@ impl Pass<'_> {
     }
 
     pub(super) async fn subtree(&self) -> Result<Subtree, repo::Error> {
-        Subtree::open(self.repository, &self.source.root, self.path).await
+        let mut subtree = Subtree::open(self.repository, &self.source.root, self.path).await?;
+        subtree.select(self.filter);
+        Ok(subtree)
     }
 
     /// Takes note of entries that are lost. Nothing is deleted then: the names that a directory shall

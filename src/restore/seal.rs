@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::destination::{self, Destination, Looked, Removed};
 use crate::entry::{Entry, Seen};
-use crate::exclude::Exclude;
 use crate::facts::Facts;
+use crate::patterns::Exclude;
 use crate::restore::pass::Pass;
 use crate::restore::subtree::Step;
 use crate::restore::{Error, Names, blocking};
@@ -18,7 +18,8 @@ impl Pass<'_> {
     pub(super) fn look(&mut self) {
         let Some(Facts::Directory(facts)) = self.source.facts() else {
             let (top, source_path) = (self.prefix.clone(), self.path.clone());
-            self.destination.looked_at(Looked { top, source_path, ..Looked::default() });
+            let filter = self.filter.clone();
+            self.destination.looked_at(Looked { top, source_path, filter, ..Looked::default() });
             return;
         };
         let exclude = Exclude::new(&facts.exclude).unwrap_or_else(|reason| {
@@ -37,6 +38,7 @@ impl Pass<'_> {
             source_path: self.path.clone(),
             exclude,
             exclude_caches: facts.exclude_caches,
+            filter: self.filter.clone(),
         });
     }
 

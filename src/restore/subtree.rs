@@ -2,10 +2,12 @@
 //! costs its own entries, an inner node those below it, and the rest is restored all the same.
 
 use crate::entry::TreePath;
+use crate::patterns::Filter;
 use crate::repo::cursor::LeafCursor;
 use crate::repo::reference::ChunkRef;
 use crate::repo::tree::leaf::StoredEntry;
 use crate::repo::{self, Repository};
+use crate::restore::sieve::Sieve;
 
 /// What the walk comes to next.
 pub(super) enum Step {
@@ -24,11 +26,15 @@ pub(super) struct Lost {
     pub(super) error: repo::Error,
 }
 
-/// Walks the entries of a subtree in path order.
+/// Walks the entries of a subtree that a filter selects, in path order, with the directories that hold
+/// them.
 pub(super) struct Subtree {
     repository: Repository,
     cursor: LeafCursor,
     path: TreePath,
+    sieve: Sieve,
+    /// What comes after the directories that it may lie in.
+    lost: Option<Lost>,
     /// Whether the cursor stands in the subtree.
     sought: bool,
     ended: bool,
@@ -46,13 +52,23 @@ impl Subtree {
             repository: repository.clone(),
             cursor: LeafCursor::open(repository, root).await?,
             path: path.clone(),
+            sieve: Sieve::default(),
+            lost: None,
             sought: false,
             ended: false,
         })
     }
 
+    /// Passes over what the filter does not select. To be called before the first entry.
+    pub(super) fn select(&mut self, filter: &Filter) {
+        self.sieve = Sieve::new(filter);
+    }
+
     /// What comes next; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Step>, repo::Error> {
+        if let Some(lost) = self.lost.take() {
+            return Ok(Some(Step::Lost(lost)));
+        }
         if self.ended {
             return Ok(None);
         }
@@ -90,7 +106,7 @@ impl Subtree {
             |stored: &StoredEntry| stored.entry.path == self.path && !stored.entry.is_directory();
         self.ended = self.is_past(&last_path) || entries.iter().any(is_it);
         entries.retain(|stored| stored.entry.path.starts_with(&self.path));
-        Ok(Some(entries))
+        Ok(Some(self.sieve.pass(entries)))
     }
 
     fn lose(&mut self, error: repo::Error) -> Result<Step, repo::Error> {
@@ -100,7 +116,13 @@ impl Subtree {
         let last = child.last_path.clone();
         self.cursor.advance();
         self.ended = self.is_past(&last);
-        Ok(Step::Lost(Lost { last, error }))
+        let lost = Lost { last, error };
+        let above = self.sieve.release();
+        if above.is_empty() {
+            return Ok(Step::Lost(lost));
+        }
+        self.lost = Some(lost);
+        Ok(Step::Entries(above))
     }
 
     /// Whether nothing of the subtree comes after `path`.

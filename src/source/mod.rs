@@ -7,6 +7,7 @@
 pub mod cutter;
 pub mod directory;
 mod file;
+mod stream;
 pub mod wal;
 
 use std::fmt::{self, Debug};
@@ -23,6 +24,7 @@ use crate::world::World;
 
 pub use cutter::CutterChoice;
 pub use directory::{DirectoryOptions, DirectorySource};
+pub use stream::{StreamOptions, StreamSource};
 pub use wal::{ClosedRule, WalOptions, WalSource};
 
 /// Something that a policy or a command line asks to back up.
@@ -217,6 +219,8 @@ pub enum Fault {
     Unreadable,
     /// It was listed but is gone.
     Vanished,
+    /// It was asked for by its path, but is not there.
+    Missing,
     /// It changed while it was read; the stored bytes may mix two states.
     Changed,
     /// It became shorter while it was read.
@@ -239,6 +243,7 @@ impl Fault {
         match self {
             Self::Unreadable => "unreadable",
             Self::Vanished => "vanished",
+            Self::Missing => "missing",
             Self::Changed => "changed",
             Self::Shrunk => "shrunk",
             Self::Rewritten => "rewritten",

@@ -4,13 +4,17 @@
 mod answers;
 mod elsewhere;
 mod late;
+mod listed;
 mod logs;
 mod memory;
 mod outside;
+mod piped;
 mod policies;
+mod previewing;
 mod reading;
 mod refusals;
 mod round_trip;
+mod selecting;
 mod shortfalls;
 mod storage;
 mod store_surface;

@@ -17,7 +17,7 @@ use super::beneath::{Directory, Root};
 use super::marker;
 use super::{Begun, Shared};
 use crate::entry::TreePath;
-use crate::exclude::is_tagged_cache;
+use crate::patterns::is_tagged_cache;
 
 /// What is known of a name that the snapshot does not have.
 #[derive(Clone, Copy, Debug)]
@@ -45,14 +45,13 @@ pub(super) enum Verdict {
 }
 
 /// Decides on a name that the snapshot does not have. The backup looked at all that these rules do not
-/// name, and did not find it.
+/// name, and did not find it. What the restore is not asked for stays, and so does a directory that is not
+/// asked for itself, with all that is in it.
 pub(super) fn verdict(candidate: Candidate<'_>, looked: &Looked) -> Verdict {
     let Candidate { source_path, is_directory, is_foreign, is_ours, is_reserved } = candidate;
-    if is_foreign
-        || is_ours
-        || is_reserved
-        || looked.exclude.matches(source_path.as_bytes(), is_directory)
-    {
+    let is_wanted = looked.filter.selects(source_path.as_bytes(), is_directory);
+    let is_excluded = looked.exclude.matches(source_path.as_bytes(), is_directory);
+    if is_foreign || is_ours || is_reserved || is_excluded || !is_wanted {
         Verdict::Keep
     } else if is_directory {
         Verdict::LookInside
@@ -335,7 +334,7 @@ pub(super) fn names_in(root: &Path, path: &TreePath) -> Result<Vec<Vec<u8>>, Err
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exclude::Exclude;
+    use crate::patterns::{Exclude, Filter};
 
     #[test]
     fn only_what_the_backup_looked_at_goes() {
@@ -358,6 +357,21 @@ mod tests {
         assert_eq!(decide("a/b.log", false, |_| {}), Verdict::Keep);
         assert_eq!(decide("a/build", true, |_| {}), Verdict::Keep);
         assert_eq!(decide("a/build", false, |_| {}), Verdict::Remove);
+        let filter = Filter::new(&["*.b".to_owned(), "in/".to_owned()], &["*.log".to_owned()]);
+        let part = Looked { filter: filter.unwrap(), ..looked.clone() };
+        let decide_part = |name: &str, is_directory| {
+            let source_path = &TreePath::from_bytes(name).unwrap();
+            let (is_foreign, is_ours, is_reserved) = (false, false, false);
+            let candidate =
+                Candidate { source_path, is_directory, is_foreign, is_ours, is_reserved };
+            verdict(candidate, &part)
+        };
+        assert_eq!(decide_part("a/x.b", false), Verdict::Remove);
+        assert_eq!(decide_part("in/x", false), Verdict::Remove);
+        assert_eq!(decide_part("in/x", true), Verdict::LookInside);
+        for (name, is_directory) in [("a/b", false), ("a", true), ("in/x.log", false)] {
+            assert_eq!(decide_part(name, is_directory), Verdict::Keep, "{name}");
+        }
         for is_directory in [false, true] {
             assert_eq!(decide("a", is_directory, |c| c.is_foreign = true), Verdict::Keep);
             assert_eq!(decide("a", is_directory, |c| c.is_ours = true), Verdict::Keep);

@@ -4,7 +4,7 @@
 //! unlinked temporary file; runs are merged while the walk goes on. So ten million names in one
 //! directory take no more memory than a few hundred thousand.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -47,6 +47,17 @@ impl Names {
     pub(super) fn only(name: &CStr) -> Self {
         let mut held = Held::default();
         held.push(name);
+        Self::Held(held)
+    }
+
+    /// Names in order, none of which holds a NUL.
+    pub(super) fn these<'a>(names: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut held = Held::default();
+        for name in names {
+            if let Ok(name) = CString::new(name) {
+                held.push(&name);
+            }
+        }
         Self::Held(held)
     }
 }

@@ -5,6 +5,7 @@
 //! still, which gives databases made of files that are written once (LSM trees) a consistent copy
 //! with no word to the engine and no space on its disk.
 
+mod chosen;
 mod cut;
 mod files;
 mod listing;
@@ -23,14 +24,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rustix::fs::RawDir;
 
+use self::chosen::Chosen;
 use self::cut::{PinnedCut, WalkingCut};
 use self::files::BelowFiles;
 use self::walk::Walk;
 use super::file::{Cutting, Owners, Reading, Root, Steadiness};
 use super::{Cut, CutterChoice, Error, Source};
 use crate::entry::TreePath;
-use crate::exclude::Exclude;
 use crate::facts::Facts;
+use crate::patterns::Exclude;
 use crate::source::Previous;
 use crate::units::{KIB, MIB};
 use crate::world::World;
@@ -55,6 +57,10 @@ pub struct DirectoryOptions {
     /// For a file the source has two entries: as its root the directory that holds the file, and
     /// the file itself under its real name. Patterns do not apply to it.
     pub path: PathBuf,
+    /// What of it is backed up, where not all is: these paths from `path` on, all that is below them, and
+    /// the directories that hold them. A path that is not there is a problem. Held in memory; what is not
+    /// listed is not looked at and costs nothing.
+    pub only: Option<Vec<TreePath>>,
     /// Patterns in the manner of gitignore, relative to `path`; the last match wins, `!` takes
     /// back, a trailing `/` means directories only.
     pub exclude: Vec<String>,
@@ -86,6 +92,7 @@ impl DirectoryOptions {
         Self {
             name: name.into(),
             path: path.into(),
+            only: None,
             exclude: Vec::new(),
             exclude_caches: false,
             one_file_system: false,
@@ -103,16 +110,18 @@ impl DirectoryOptions {
 #[derive(Debug)]
 pub struct DirectorySource {
     options: DirectoryOptions,
+    chosen: Chosen,
     exclude: Exclude,
     names_bytes: usize,
 }
 
 impl DirectorySource {
     /// Checks the options; touches no file.
-    pub fn new(options: DirectoryOptions) -> Result<Self, Error> {
+    pub fn new(mut options: DirectoryOptions) -> Result<Self, Error> {
+        let chosen = options.only.take().map(Chosen::new).unwrap_or_default();
         let exclude = Exclude::new(&options.exclude)
             .map_err(|reason| Error::Option { name: options.name.clone(), reason })?;
-        Ok(Self { options, exclude, names_bytes: NAMES_BYTES })
+        Ok(Self { options, chosen, exclude, names_bytes: NAMES_BYTES })
     }
 
     /// Opens the root and makes sure that there is something to walk. Blocks.
@@ -127,6 +136,8 @@ impl DirectorySource {
         let metadata = real.metadata().map_err(|error| unusable(error.to_string()))?;
         let (directory, only) = if metadata.is_dir() {
             (real.as_path(), None)
+        } else if self.chosen.is_a_list() {
+            return Err(unusable("is not a directory, so it has no listed paths".to_owned()));
         } else if metadata.is_file() {
             parent_and_name(&real)
                 .ok_or_else(|| unusable("has no directory that holds it".to_owned()))?
@@ -152,6 +163,7 @@ impl DirectorySource {
             name: options.name.clone(),
             root: Arc::new(root),
             only,
+            chosen: self.chosen.clone(),
             exclude: self.exclude.clone(),
             exclude_caches: options.exclude_caches,
             one_file_system: options.one_file_system,
@@ -229,6 +241,7 @@ impl DirectorySource {
     fn clone_for_pool(&self) -> Self {
         Self {
             options: self.options.clone(),
+            chosen: self.chosen.clone(),
             exclude: self.exclude.clone(),
             names_bytes: self.names_bytes,
         }

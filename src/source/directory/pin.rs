@@ -137,8 +137,9 @@ fn stands_still(before: &Batch, now: &Batch, has_unstable_inodes: bool) -> bool 
             && std::mem::discriminant(&a.kind) == std::mem::discriminant(&b.kind)
     };
     let moved = |batch: &Batch| {
-        let unreadable = |problem: &Problem| problem.fault == Fault::Unreadable;
-        !batch.problems.iter().all(unreadable)
+        // These look the same each time.
+        let still = |problem: &Problem| matches!(problem.fault, Fault::Unreadable | Fault::Missing);
+        !batch.problems.iter().all(still)
     };
     !moved(before)
         && !moved(now)

@@ -15,11 +15,12 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, Statx, StatxAttributes, openat, readlinkat};
 use rustix::io::Errno;
 
+use super::chosen::{Chosen, missing, name_only};
 use super::listing::{Names, list};
 use super::volumes::{Volumes, number_of};
-use crate::entry::{Entry, FileTime, Kind, Seen, TreePath};
-use crate::exclude::{CACHE_TAG, Exclude, is_tagged_cache};
+use crate::entry::{Entry, Kind, Seen, TreePath};
 use crate::facts::DirectoryFacts;
+use crate::patterns::{CACHE_TAG, Exclude, is_tagged_cache};
 use crate::source::file::{Identity, Magic, Owners, Root, entry_of, problem, stat_at, stat_fd};
 use crate::source::{Batch, Error, Fault, Problem};
 use crate::units::KIB;
@@ -43,6 +44,8 @@ pub(super) struct Walk {
     pub(super) root: Arc<Root>,
     /// The one name to look at below the root, where the source is a single file.
     pub(super) only: Option<std::ffi::CString>,
+    /// The paths to look at, where not all are.
+    pub(super) chosen: Chosen,
     pub(super) exclude: Exclude,
     pub(super) exclude_caches: bool,
     pub(super) one_file_system: bool,
@@ -83,7 +86,7 @@ impl Walk {
             met: Met::default(),
         };
         walker.volumes.meet(root.as_fd(), &TreePath::root(), &stat);
-        let entry = entry_of(TreePath::root(), Kind::Directory, &stat, &self.owners);
+        let entry = self.directory(TreePath::root(), &stat);
         walker.descend(root, entry, &stat)?;
         walker.run()
     }
@@ -94,6 +97,14 @@ impl Walk {
         let exclude = if is_single { Vec::new() } else { self.exclude.patterns().to_vec() };
         let exclude_caches = self.exclude_caches && !is_single;
         DirectoryFacts { pinned, exclude, exclude_caches, volumes: Vec::new() }
+    }
+
+    /// A directory's entry, which says so where not all names in it are looked at.
+    fn directory(&self, path: TreePath, stat: &Statx) -> Entry {
+        let is_holder = path.is_root() && self.only.is_some();
+        let is_partial = is_holder || self.chosen.names_in(&path).is_some();
+        let entry = entry_of(path, Kind::Directory, stat, &self.owners);
+        if is_partial { Entry { seen: Seen::LeftOut, ..entry } } else { entry }
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> Error {
@@ -123,6 +134,8 @@ enum Found {
     Problem(Problem),
     /// It could not be looked at, and only its name is kept.
     Unreadable(Problem),
+    /// Listed paths that are not there.
+    Missing(Vec<Problem>),
     /// No name is left.
     End,
 }
@@ -168,6 +181,7 @@ impl Walker<'_> {
                     self.batch.excluded += 1;
                 }
                 Found::Problem(problem) => self.batch.problems.push(problem),
+                Found::Missing(problems) => self.batch.problems.extend(problems),
                 Found::Unreadable(problem) => {
                     let entry = name_only(problem.path.clone(), Seen::Unreadable);
                     self.batch.entries.push(entry);
@@ -219,7 +233,7 @@ impl Walker<'_> {
             }
             Ok((fd, stat)) => {
                 let volume = self.volumes.meet(fd.as_fd(), &path, &stat);
-                let entry = entry_of(path, Kind::Directory, &stat, &owners);
+                let entry = self.walk.directory(path, &stat);
                 self.descend(fd, Entry { volume, ..entry }, &stat)
             }
             Err(errno) => {
@@ -283,6 +297,8 @@ impl Walker<'_> {
             self.batch.excluded += 1;
             entry.seen = Seen::LeftOut;
             Names::only(CACHE_TAG)
+        } else if let Some(names) = self.walk.chosen.names_in(&path) {
+            Names::these(names)
         } else {
             let memory_bytes = self.walk.names_bytes.saturating_sub(self.names_bytes);
             let listing = list(
@@ -382,6 +398,9 @@ fn look(
         Err(_) if !single && walk.exclude.matches(path.as_bytes(), false) => {
             return Ok(Found::Excluded);
         }
+        Err(Errno::NOENT) if !walk.chosen.listed_at(&path).is_empty() => {
+            return Ok(Found::Missing(missing(walk.chosen.listed_at(&path), "is not there")));
+        }
         Err(errno) => return Ok(unseen(problem(&path, "stat", errno))),
     };
     let file_type = FileType::from_raw_mode(u32::from(stat.stx_mode));
@@ -391,6 +410,14 @@ fn look(
     }
     if is_directory {
         return Ok(Found::Directory(path, Box::new(stat)));
+    }
+    let below = walk.chosen.listed_at(&path);
+    if below.first().is_some_and(|listed| *listed != path) {
+        let reason = match file_type {
+            FileType::Symlink => "is a symbolic link, and links are not followed",
+            _ => "is no directory",
+        };
+        return Ok(Found::Missing(missing(below, &format!("{path} {reason}"))));
     }
     let mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     let foreign = Identity::of_stat(&stat).device() != root_device;
@@ -444,30 +471,6 @@ fn unseen(problem: Problem) -> Found {
         Found::Unreadable(problem)
     } else {
         Found::Problem(problem)
-    }
-}
-
-/// An entry of which no more than the name is known.
-fn name_only(path: TreePath, seen: Seen) -> Entry {
-    Entry {
-        path,
-        kind: Kind::Unknown,
-        mode: 0,
-        user_id: 0,
-        group_id: 0,
-        user_name: None,
-        group_name: None,
-        modified: FileTime::default(),
-        changed: FileTime::default(),
-        device: 0,
-        volume: 0,
-        inode: 0,
-        links: 1,
-        size_bytes: 0,
-        inode_flags: 0,
-        seen,
-        xattrs: Vec::new(),
-        extents: None,
     }
 }
 

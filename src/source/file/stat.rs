@@ -159,14 +159,14 @@ pub(in crate::source) struct Owners {
 type Memo = RwLock<HashMap<u32, Option<Arc<str>>>>;
 
 impl Owners {
-    fn user(&self, id: u32) -> Option<Arc<str>> {
+    pub(in crate::source) fn user(&self, id: u32) -> Option<Arc<str>> {
         recall(&self.users, id, || {
             let user = User::from_uid(Uid::from_raw(id)).ok()??;
             Some(user.name)
         })
     }
 
-    fn group(&self, id: u32) -> Option<Arc<str>> {
+    pub(in crate::source) fn group(&self, id: u32) -> Option<Arc<str>> {
         recall(&self.groups, id, || {
             let group = Group::from_gid(Gid::from_raw(id)).ok()??;
             Some(group.name)

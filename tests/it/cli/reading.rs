@@ -104,8 +104,46 @@ fn find_tells_versions_and_where_they_are() {
     );
     let text = place.run(["find", "a.txt", "--snapshot", &first]).ok().text();
     assert_eq!(text, "data/a.txt\n");
-    assert_eq!(place.run(["find", "nothing"]).ok().text(), "");
     assert_eq!(place.run(["find", "sub/*", "-s", "latest:data"]).ok().text().lines().count(), 2);
+}
+
+#[test]
+fn find_takes_any_case_when_asked_to() {
+    let place = Place::new();
+    place.write("data/Photos/ÜBER.JPG", b"x");
+    place.back_up();
+    place.run(["find", "über.jpg"]).refuses(10, &["--ignore-case"]);
+    let text = place.run(["find", "--ignore-case", "über.jpg", "-s", "latest"]).ok().text();
+    assert_eq!(text, "data/Photos/ÜBER.JPG\n");
+    let text = place.run(["find", "-i", "PHOTOS/*", "-s", "latest"]).ok().text();
+    assert_eq!(text, "data/Photos/ÜBER.JPG\n");
+}
+
+/// Silence could be taken for a search that did not happen.
+#[test]
+fn find_says_that_it_found_nothing() {
+    let place = Place::new();
+    place.run(["find", "*"]).refuses(10, &["nothing matches *", "no snapshot"]);
+    place.back_up();
+    place.back_up();
+    let said = place.run(["find", "b.tx"]);
+    said.refuses(10, &["nothing matches b.tx in 2 snapshots", "*", "--ignore-case"]);
+    assert_eq!(said.text(), "");
+    let said = place.run(["find", "b.tx", "--snapshot", "latest:data"]);
+    said.refuses(10, &["in 1 snapshot;"]);
+    let said = place.run(["find", "b.tx", "--json"]);
+    let answer = said.json("find");
+    assert_eq!(
+        (&answer["found"], &answer["searched_snapshots"]),
+        (&serde_json::json!([]), &2.into())
+    );
+    assert_eq!((said.code, &answer["error"]["class"]), (10, &"missing".into()));
+    // What cannot be read may have it.
+    let damaged = place.objects("snapshot").into_iter().next().unwrap();
+    fs::write(damaged, b"rubbish").unwrap();
+    let said = place.run(["find", "b.tx"]);
+    assert_ne!(said.code, 10, "{said:?}");
+    assert!(said.stderr.contains("cannot be read"), "{said:?}");
 }
 
 /// Many files, so that trees have many nodes: what a comparison of all names would find is what diff

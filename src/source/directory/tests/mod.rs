@@ -1,5 +1,6 @@
 //! Directory sources on real files: order, what is left out, odd names, deep and wide trees.
 
+mod listed;
 mod races;
 
 use std::ffi::OsStr;
