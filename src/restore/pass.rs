@@ -28,6 +28,7 @@ use crate::units::to_u64;
 const ENTRIES_TOGETHER: usize = 512;
 
 /// One source on its way into the destination.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for, or found, by itself")]
 pub(super) struct Pass<'a> {
     pub(super) repository: &'a Repository,
     pub(super) source: &'a SourceRecord,

@@ -106,7 +106,9 @@ impl Pass<'_> {
                     {
                         removed.names += names;
                         removed.kept += kept;
-                        failed.iter().for_each(|(path, error)| refused.add(path, error));
+                        for (path, error) in &failed {
+                            refused.add(path, error);
+                        }
                     }
                 }
                 if !is_dry {

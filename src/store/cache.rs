@@ -129,7 +129,7 @@ impl Cache {
     /// Lets go of bytes that did not verify.
     pub fn forget(&self, key: &Key, offset_bytes: u64) {
         // If it cannot be removed it fails to verify again, which costs time only.
-        self.remove(&name_of(key, offset_bytes));
+        self.remove(name_of(key, offset_bytes));
     }
 
     fn remove(&self, name: impl rustix::path::Arg) -> bool {

@@ -41,7 +41,7 @@ pub(super) struct Nowhere;
 /// taken from it.
 pub(super) fn create(shared: &Arc<Shared>, entry: &Entry) -> Result<OpenFile, Error> {
     let begun = shared.begun()?;
-    shared.require_safe_top(begun)?;
+    Shared::require_safe_top(begun)?;
     let mut entry = entry.clone();
     // What can't be believed must not decide which bytes to leave out.
     let size_bytes = entry.size_bytes;

@@ -17,7 +17,7 @@ impl Shared {
         if entry.path.is_root() {
             return self.take_over_top(begun, entry);
         }
-        self.require_safe_top(begun)?;
+        Self::require_safe_top(begun)?;
         if marker::is_reserved(&entry.path) {
             self.leave_out_reserved(&entry.path);
             return Ok(());
@@ -50,7 +50,7 @@ impl Shared {
     }
 
     /// Gives the restore up if the root belongs to someone who must not see to what is in it.
-    pub(super) fn require_safe_top(&self, begun: &Begun) -> Result<(), Error> {
+    pub(super) fn require_safe_top(begun: &Begun) -> Result<(), Error> {
         begun.root.require_safe_top().inspect_err(|_| begun.marker.give_up(&begun.root))
     }
 
@@ -62,7 +62,7 @@ impl Shared {
         if self.may_hold(entry, &stat) {
             begun.root.top_is_safe();
         }
-        self.require_safe_top(begun)?;
+        Self::require_safe_top(begun)?;
         begun.root.close_to_others(&entry.path)
     }
 
@@ -84,8 +84,9 @@ impl Shared {
             });
         }
         flags::lift(begun, entry);
-        if entry.seen == Seen::LeftOut {
-            // Nothing, or only a tag, is restored into it, and it may be a file system in use.
+        let is_in_use = stat.is_mount() || begun.root.is_protected(&stat);
+        if entry.seen == Seen::LeftOut && is_in_use {
+            // Nothing is restored into another file system or the repository, and someone may use it.
             return begun.root.make_usable(&entry.path);
         }
         begun.root.close_to_others(&entry.path)

@@ -15,7 +15,7 @@ impl Shared {
     /// Makes what is neither file nor directory, with all its attributes.
     pub(super) fn special(&self, entry: &Entry) -> Result<(), Error> {
         let begun = self.begun()?;
-        self.require_safe_top(begun)?;
+        Self::require_safe_top(begun)?;
         if marker::is_reserved(&entry.path) {
             self.leave_out_reserved(&entry.path);
             return Ok(());
@@ -46,7 +46,7 @@ impl Shared {
     /// Makes a further name of what is at `first`.
     pub(super) fn link(&self, entry: &Entry, first: &TreePath) -> Result<Linked, Error> {
         let begun = self.begun()?;
-        self.require_safe_top(begun)?;
+        Self::require_safe_top(begun)?;
         let root = &begun.root;
         if marker::is_reserved(&entry.path) || marker::is_reserved(first) {
             self.leave_out_reserved(&entry.path);

@@ -50,7 +50,7 @@ pub(super) fn compares(begun: &Begun) -> bool {
 /// Opens what is there for comparison, and makes it ready to be written over when it is first asked for.
 pub(super) fn existing(shared: &Arc<Shared>, entry: &Entry) -> Result<Option<Present>, Error> {
     let begun = shared.begun()?;
-    shared.require_safe_top(begun)?;
+    Shared::require_safe_top(begun)?;
     let is_wanted = entry.is_file() && !entry.path.is_root() && !marker::is_reserved(&entry.path);
     if !compares(begun) || !is_wanted {
         return Ok(None);

@@ -25,12 +25,19 @@ pub(super) struct Candidate<'a> {
     /// Where it would be in the source.
     pub(super) source_path: &'a TreePath,
     pub(super) is_directory: bool,
+    /// Why it stays whatever is asked for.
+    pub(super) guard: Option<Guard>,
+}
+
+/// What keeps a name from being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
     /// Something is mounted there, or it is on another file system than the top of what is restored.
-    pub(super) is_foreign: bool,
+    Foreign,
     /// It is the repository, or the cache.
-    pub(super) is_ours: bool,
-    /// It is the marker, or the `lost+found` of a file system.
-    pub(super) is_reserved: bool,
+    Ours,
+    /// It is the marker, the `lost+found` of a file system, or a cache that the backup left out.
+    Reserved,
 }
 
 /// What happens to a name.
@@ -48,10 +55,10 @@ pub(super) enum Verdict {
 /// name, and did not find it. What the restore is not asked for stays, and so does a directory that is not
 /// asked for itself, with all that is in it.
 pub(super) fn verdict(candidate: Candidate<'_>, looked: &Looked) -> Verdict {
-    let Candidate { source_path, is_directory, is_foreign, is_ours, is_reserved } = candidate;
+    let Candidate { source_path, is_directory, guard } = candidate;
     let is_wanted = looked.filter.selects(source_path.as_bytes(), is_directory);
     let is_excluded = looked.exclude.matches(source_path.as_bytes(), is_directory);
-    if is_foreign || is_ours || is_reserved || is_excluded || !is_wanted {
+    if guard.is_some() || is_excluded || !is_wanted {
         Verdict::Keep
     } else if is_directory {
         Verdict::LookInside
@@ -237,13 +244,17 @@ impl Removal<'_> {
         let is_foreign = there.is_mount() || there.device() != self.device;
         let is_cache =
             self.looked.exclude_caches && there.is_directory() && !is_foreign && is_tagged();
-        let candidate = Candidate {
-            source_path: &self.looked.source_path(path),
-            is_directory: there.is_directory(),
-            is_foreign,
-            is_ours: self.root.is_protected(&there),
-            is_reserved: is_cache || self.is_reserved(holder, name, &there),
+        let guard = if is_foreign {
+            Some(Guard::Foreign)
+        } else if self.root.is_protected(&there) {
+            Some(Guard::Ours)
+        } else if is_cache || self.is_reserved(holder, name, &there) {
+            Some(Guard::Reserved)
+        } else {
+            None
         };
+        let source_path = &self.looked.source_path(path);
+        let candidate = Candidate { source_path, is_directory: there.is_directory(), guard };
         let verdict = verdict(candidate, &self.looked);
         self.removed.kept += u64::from(verdict == Verdict::Keep && name != marker::NAME);
         Ok(Some(verdict))
@@ -340,31 +351,20 @@ mod tests {
     fn only_what_the_backup_looked_at_goes() {
         let exclude = Exclude::new(&["*.log".to_owned(), "build/".to_owned()]).unwrap();
         let looked = Looked { exclude, ..Looked::default() };
-        let decide = |name: &str, is_directory, change: fn(&mut Candidate<'_>)| {
+        let decide = |name: &str, is_directory, guard| {
             let source_path = &TreePath::from_bytes(name).unwrap();
-            let mut candidate = Candidate {
-                source_path,
-                is_directory,
-                is_foreign: false,
-                is_ours: false,
-                is_reserved: false,
-            };
-            change(&mut candidate);
-            verdict(candidate, &looked)
+            verdict(Candidate { source_path, is_directory, guard }, &looked)
         };
-        assert_eq!(decide("a/b", false, |_| {}), Verdict::Remove);
-        assert_eq!(decide("a/b", true, |_| {}), Verdict::LookInside);
-        assert_eq!(decide("a/b.log", false, |_| {}), Verdict::Keep);
-        assert_eq!(decide("a/build", true, |_| {}), Verdict::Keep);
-        assert_eq!(decide("a/build", false, |_| {}), Verdict::Remove);
+        assert_eq!(decide("a/b", false, None), Verdict::Remove);
+        assert_eq!(decide("a/b", true, None), Verdict::LookInside);
+        assert_eq!(decide("a/b.log", false, None), Verdict::Keep);
+        assert_eq!(decide("a/build", true, None), Verdict::Keep);
+        assert_eq!(decide("a/build", false, None), Verdict::Remove);
         let filter = Filter::new(&["*.b".to_owned(), "in/".to_owned()], &["*.log".to_owned()]);
         let part = Looked { filter: filter.unwrap(), ..looked.clone() };
         let decide_part = |name: &str, is_directory| {
             let source_path = &TreePath::from_bytes(name).unwrap();
-            let (is_foreign, is_ours, is_reserved) = (false, false, false);
-            let candidate =
-                Candidate { source_path, is_directory, is_foreign, is_ours, is_reserved };
-            verdict(candidate, &part)
+            verdict(Candidate { source_path, is_directory, guard: None }, &part)
         };
         assert_eq!(decide_part("a/x.b", false), Verdict::Remove);
         assert_eq!(decide_part("in/x", false), Verdict::Remove);
@@ -373,9 +373,9 @@ mod tests {
             assert_eq!(decide_part(name, is_directory), Verdict::Keep, "{name}");
         }
         for is_directory in [false, true] {
-            assert_eq!(decide("a", is_directory, |c| c.is_foreign = true), Verdict::Keep);
-            assert_eq!(decide("a", is_directory, |c| c.is_ours = true), Verdict::Keep);
-            assert_eq!(decide("a", is_directory, |c| c.is_reserved = true), Verdict::Keep);
+            for guard in [Guard::Foreign, Guard::Ours, Guard::Reserved] {
+                assert_eq!(decide("a", is_directory, Some(guard)), Verdict::Keep);
+            }
         }
     }
 }

@@ -205,7 +205,7 @@ fn a_target_before_the_tables_is_refused() {
     assert_eq!(texts(&place, "log"), lives("write", 1..=6));
 }
 
-/// Numbers are given as names have them, and PostgreSQL's names have no gap where a log file ends.
+/// Numbers are given as names have them, and `PostgreSQL`'s names have no gap where a log file ends.
 #[test]
 fn numbers_are_those_of_the_names() {
     let place = Place::new();

@@ -11,6 +11,7 @@
 //! ```
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -164,6 +165,10 @@ impl Store for FailAfter {
 
     fn place(&self) -> String {
         self.inner.place()
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        self.inner.directory()
     }
 }
 

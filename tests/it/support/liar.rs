@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -181,5 +182,9 @@ impl Store for Liar {
 
     fn place(&self) -> String {
         "the liar".to_owned()
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        None
     }
 }

@@ -34,15 +34,15 @@ fn is_same(file: &fs::File, path: &Path) -> bool {
 
 #[test]
 fn a_file_that_someone_else_may_hold_open_is_replaced() {
-    if !is_root() {
-        return;
-    }
     /// What is there before: mode and owner, and what the entry has: mode and owner.
     struct Case {
         what: &'static str,
         there: (u32, u32),
         entry: (u32, u32),
         is_kept: bool,
+    }
+    if !is_root() {
+        return;
     }
     let case = |what, there, entry, is_kept| Case { what, there, entry, is_kept };
     for Case { what, there, entry: (mode, owner), is_kept } in [

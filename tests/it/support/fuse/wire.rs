@@ -106,11 +106,15 @@ pub enum Answer {
 }
 
 fn put_u64(out: &mut Vec<u8>, numbers: &[u64]) {
-    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_ne_bytes()));
+    for number in numbers {
+        out.extend_from_slice(&number.to_ne_bytes());
+    }
 }
 
 fn put_u32(out: &mut Vec<u8>, numbers: &[u32]) {
-    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_ne_bytes()));
+    for number in numbers {
+        out.extend_from_slice(&number.to_ne_bytes());
+    }
 }
 
 impl Answer {
@@ -130,7 +134,7 @@ impl Answer {
     /// Version 7.31, no feature.
     pub fn init() -> Self {
         let mut out = Vec::new();
-        put_u32(&mut out, &[7, 31, 0, 0, 12 | 9 << 16, 1 << 16, 1, 16]);
+        put_u32(&mut out, &[7, 31, 0, 0, 0x9_000C, 1 << 16, 1, 16]);
         out.resize(64, 0);
         Self::Data(out)
     }
