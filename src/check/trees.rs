@@ -12,7 +12,6 @@ use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::content::Extents;
 use crate::repo::tree::inner::Child;
 use crate::repo::tree::leaf::StoredEntry;
-use crate::repo::tree::pages::Segment;
 use crate::repo::{self, Repository};
 
 /// A node's place: the same node is read once, however many snapshots share it.
@@ -213,19 +212,11 @@ impl Check<'_> {
                 self.chunk(&reference, lost);
                 continue;
             }
-            let segment = repository.node(&reference, Segment::decode).await?;
-            let base = match &segment {
-                Segment::Full { .. } => None,
-                Segment::Overlay { base, .. } => {
-                    trees.note_use(base);
-                    Some(repository.node(base, Segment::decode).await?)
-                }
-            };
-            let damaged = |reason: repo::wire::Malformed| {
-                repo::Error::damaged(format!("page map segment {}", reference.id), reason.0)
-            };
-            let (chunks, _) = segment.flatten(base).map_err(damaged)?;
-            for chunk in &chunks {
+            let segment = repository.page_segment(&reference).await?;
+            if let Some(base) = &segment.base {
+                trees.note_use(base);
+            }
+            for chunk in &segment.chunks {
                 trees.note_use(chunk);
                 self.chunk(chunk, lost);
             }

@@ -10,6 +10,7 @@ use crate::repo::reference::ChunkRef;
 use crate::repo::tree::content::{
     Content, Extents, Item, LEVELS_LIMIT, decode_extents, decode_list,
 };
+use crate::repo::tree::pages::{Page, Segment};
 use crate::repo::wire::Malformed;
 
 /// The chunks or page map segments of a file, one after the other.
@@ -54,7 +55,34 @@ impl ContentItems {
     }
 }
 
+/// A segment of a page map, with what it is laid over.
+#[derive(Debug)]
+pub struct PageSegment {
+    /// The full segment that it is laid over, if it states only what differs.
+    pub base: Option<ChunkRef>,
+    /// The chunks that pages lie in.
+    pub chunks: Vec<ChunkRef>,
+    /// All pages, in order.
+    pub pages: Vec<Page>,
+}
+
 impl Repository {
+    /// Reads a segment of a page map. Costs a GET, or two where it is laid over another.
+    pub async fn page_segment(&self, reference: &ChunkRef) -> Result<PageSegment, Error> {
+        let segment = self.node(reference, Segment::decode).await?;
+        let (base, full) = match &segment {
+            Segment::Full { .. } => (None, None),
+            Segment::Overlay { base, .. } => {
+                (Some(base.clone()), Some(self.node(base, Segment::decode).await?))
+            }
+        };
+        let damaged = |reason: Malformed| {
+            Error::damaged(format!("page map segment {}", reference.id), reason.0)
+        };
+        let (chunks, pages) = segment.flatten(full).map_err(damaged)?;
+        Ok(PageSegment { base, chunks, pages })
+    }
+
     /// Walks the content list of a file.
     pub fn content_items(&self, content: &Content) -> ContentItems {
         let level = content.level.min(LEVELS_LIMIT);

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::destination::{Destination, Linked};
-use crate::entry::{Kind, TreePath};
+use crate::entry::{Cutter, Kind, TreePath};
 use crate::repo::tree::content::Extents;
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
+use crate::repo::{self, Repository};
 use crate::restore::fetch::Fetcher;
 use crate::restore::pass::{Fate, Pass};
 use crate::restore::{Damage, Error, blocking};
@@ -109,15 +110,11 @@ impl Pass<'_> {
         let Some(mut hasher) = shared_attributes(stored) else {
             return Ok(None);
         };
-        let mut items = self.repository.content_items(&stored.content);
-        loop {
-            match items.next().await {
-                Ok(Some(chunk)) => put(&mut hasher, &chunk.id.0),
-                Ok(None) => break,
-                // Restoring the file by itself tells what is wrong with it.
-                Err(error) if error.is_loss() => return Ok(None),
-                Err(error) => return Err(error.into()),
-            }
+        match put_content(self.repository, stored, &mut hasher).await {
+            Ok(()) => {}
+            // Restoring the file by itself tells what is wrong with it.
+            Err(error) if error.is_loss() => return Ok(None),
+            Err(error) => return Err(error.into()),
         }
         let mut key = [0; 16];
         hasher.finalize_xof().fill(&mut key);
@@ -181,6 +178,31 @@ impl Pass<'_> {
         }
         Ok(waiting)
     }
+}
+
+/// What a file holds. Of a file in pages these are the pages: where they lie depends on what each name had
+/// in the snapshot before.
+async fn put_content(
+    repository: &Repository,
+    stored: &StoredEntry,
+    hasher: &mut blake3::Hasher,
+) -> Result<(), repo::Error> {
+    let page_bytes = match stored.content.cutter {
+        Some(Cutter::Pages { page_bytes }) => Some(page_bytes),
+        _ => None,
+    };
+    put(hasher, &page_bytes.unwrap_or_default().to_le_bytes());
+    let mut items = repository.content_items(&stored.content);
+    while let Some(item) = items.next().await? {
+        if page_bytes.is_none() {
+            put(hasher, &item.id.0);
+            continue;
+        }
+        for page in repository.page_segment(&item).await?.pages {
+            put(hasher, &page.hash);
+        }
+    }
+    Ok(())
 }
 
 fn put(hasher: &mut blake3::Hasher, value: &[u8]) {

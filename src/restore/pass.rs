@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use crate::destination::Destination;
 use crate::entry::{Cutter, Entry, Extent, Kind, TreePath};
 use crate::patterns::Filter;
-use crate::repo::content::ContentItems;
+use crate::repo::content::{ContentItems, PageSegment};
 use crate::repo::snapshot::{Snapshot, SourceRecord};
 use crate::repo::tree::leaf::{Fidelity, StoredEntry};
-use crate::repo::tree::pages::{SEGMENT_PAGES, Segment};
+use crate::repo::tree::pages::SEGMENT_PAGES;
 use crate::repo::{self, Repository};
 use crate::restore::existing::{clear, missing};
 use crate::restore::fetch::{Fetcher, Shared, finish_pieces, refuse};
@@ -415,14 +415,8 @@ impl Pass<'_> {
         let segment_bytes = to_u64(SEGMENT_PAGES) * u64::from(page_bytes);
         let mut start_bytes = 0;
         while let Some(reference) = items.next().await? {
-            let segment = self.repository.node(&reference, Segment::decode).await?;
-            let base = match &segment {
-                Segment::Full { .. } => None,
-                Segment::Overlay { base, .. } => {
-                    Some(self.repository.node(base, Segment::decode).await?)
-                }
-            };
-            let (chunks, pages) = segment.flatten(base).map_err(|error| wrong(error.0))?;
+            let PageSegment { chunks, pages, .. } =
+                self.repository.page_segment(&reference).await?;
             let left_bytes = size_bytes.saturating_sub(start_bytes).min(segment_bytes);
             if to_u64(pages.len()) != left_bytes.div_ceil(u64::from(page_bytes)) {
                 return Err(wrong("does not cover the file").into());

@@ -219,14 +219,14 @@ fn diff_tells_kinds_of_change_and_sources_apart() {
         .set_modified(later)
         .unwrap();
     place.run(["backup", "data"]).ok();
-    let said = place.run(["diff", &first, "latest"]).ok();
+    let said = place.run(["diff", &first, "latest", "--job", "data"]).ok();
     let lines: Vec<String> = said.text().lines().map(str::to_owned).collect();
     for line in ["U  data/a.txt", "T  data/c", "M  data/sub/link", "-  gone/b.txt"] {
         assert!(lines.contains(&line.to_owned()), "{line} is not in {lines:?}");
     }
-    let answer = place.run(["diff", &first, "latest", "--json"]).ok().json("diff");
+    let answer = place.run(["diff", &first, "latest", "--job", "data", "--json"]).ok().json("diff");
     assert_eq!(answer["counts"]["retyped"], 1);
-    let said = place.run(["diff", &format!("{first}:gone"), "latest:data/x"]);
+    let said = place.run(["diff", &format!("{first}:gone"), "latest:data/x", "--job", "data"]);
     said.refuses(2, &["same path"]);
 }
 

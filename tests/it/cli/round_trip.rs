@@ -56,7 +56,10 @@ fn each_way_to_name_a_part() {
 
     place.recover(["restore", &first[..10], "--to", "r1"]).ok();
     assert_eq!(fs::read(place.path("r1/data/a.txt")).unwrap(), b"alpha\n");
-    place.recover(["restore", "latest", "--to", "r2"]).ok();
+    place
+        .recover(["restore", "latest", "--to", "r2"])
+        .refuses(2, &["several series", "--job other"]);
+    place.recover(["restore", "latest", "--job", "data", "--to", "r2"]).ok();
     assert_eq!(fs::read(place.path("r2/data/a.txt")).unwrap(), b"omega\n");
     place.recover(["restore", "latest:other", "--to", "r3"]).ok();
     assert_eq!(fs::read(place.path("r3/c.txt")).unwrap(), b"gamma\n");
@@ -129,7 +132,9 @@ fn a_policy_runs_with_its_own_repository() {
     assert_eq!(answer["sources"][1]["last_segment"], 2);
     assert_eq!(answer["sources"][0]["excluded"], 1);
 
-    let restore = ["restore", "latest:log", "--to", "back", "--until-segment", "1", "--json"];
+    let restore = ["restore", "latest:log", "--to", "back", "--until-segment", "1"];
+    place.recover(restore).refuses(7, &["may hold writes of segments up to 3", "--log-alone"]);
+    let restore = [&restore[..], &["--log-alone", "--json"]].concat();
     let answer = place.recover(restore).ok().json("restore");
     assert_eq!(answer["wal"][0]["last_segment"], 1);
     assert!(place.path("back/00000001.wal").exists() && !place.path("back/00000002.wal").exists());

@@ -63,6 +63,34 @@ async fn names_of_one_file_come_back_as_one_file() {
     assert_eq!(groups(out.path()), [vec!["a", "b"], vec!["c", "d", "k", "z"]]);
 }
 
+/// A database that changed between two backups, and got another name: one name is stored as what changed,
+/// the other as a whole.
+#[tokio::test]
+async fn a_new_name_of_a_file_in_pages_comes_back_as_a_link() {
+    let tree = scratch();
+    let at = |name: &str| tree.path().join(name);
+    let mut database: Vec<u8> =
+        (0..3 << 18).flat_map(|n: u32| (n ^ 0x5A5A).to_le_bytes()).collect();
+    database[..18].copy_from_slice(b"SQLite format 3\0\x10\x00");
+    fs::write(at("a"), &database).unwrap();
+    fs::hard_link(at("a"), at("b")).unwrap();
+    let store = store_of([]).await;
+    let keys = init(&store, 1).await;
+    let agent = open(&store, 2, &keys.agent).await;
+    backup(&agent, tree.path()).await;
+    database[70_000] ^= 1;
+    fs::write(at("a"), &database).unwrap();
+    fs::rename(at("b"), at("c")).unwrap();
+    let snapshot = backup(&agent, tree.path()).await.snapshot;
+    let repository = open(&store, 3, &keys.recovery).await;
+    let out = scratch();
+    let destination = into_directory(out.path(), Overwrite::Refuse);
+    let part = part(&TreePath::root());
+    try_restore(&repository, &snapshot, destination, &part).await.unwrap();
+    assert_eq!(groups(out.path()), [vec!["a", "c"]]);
+    assert_eq!(fs::read(out.path().join("a")).unwrap(), database);
+}
+
 /// The user's own file stays as it is, and gets no further name.
 #[tokio::test]
 async fn a_missing_name_is_not_linked_to_a_kept_file() {

@@ -127,7 +127,7 @@ fn replay(items: &Items, facts: &WalFacts, what: &str) -> u64 {
     }
     assert_eq!(facts.first, segments.keys().next().copied(), "{what}");
     assert_eq!(facts.last, segments.keys().next_back().copied(), "{what}");
-    assert_eq!(facts.gaps, [], "{what}");
+    assert!(facts.gaps.iter().all(|(_, last)| Some(*last) < facts.first), "{what}: {facts:?}");
     let lines = segments.values().flat_map(|text| text.lines());
     let records: Vec<u64> = lines.map(|line| line.parse().unwrap()).collect();
     let (first, last) = (*records.first().unwrap(), *records.last().unwrap());

@@ -134,6 +134,12 @@ pub fn memory(path: &Path) -> Option<Mounted> {
     can_mount("tmpfs").then(|| mount(&["-t", "tmpfs"], Path::new("tmpfs"), path))
 }
 
+/// Mounts a file system in memory at `path` that holds no more than one mebibyte.
+pub fn small_memory(path: &Path) -> Option<Mounted> {
+    let options = ["-t", "tmpfs", "-o", "size=1m"];
+    can_mount("tmpfs").then(|| mount(&options, Path::new("tmpfs"), path))
+}
+
 /// Lays `upper` over `lower`, with `work` as the kernel's own place, at `path`.
 pub fn overlay(lower: &Path, upper: &Path, work: &Path, path: &Path) -> Option<Mounted> {
     if !can_mount("overlay") {
