@@ -46,10 +46,13 @@ pub(super) async fn run(
         (None, _) => &second,
         _ => &first,
     };
+    // The other side may be of another series: its id says so.
+    let any = SeriesArgs::default();
+    let series_of = |side: &Selection| if side.is_latest() { &args.series } else { &any };
     let repository = context.open().await?;
     let (a, b) = (
-        first.snapshot(&repository, &args.series).await?,
-        second.snapshot(&repository, &args.series).await?,
+        first.snapshot(&repository, series_of(&first)).await?,
+        second.snapshot(&repository, series_of(&second)).await?,
     );
     let ids = json!({"before": a.id.to_string(), "after": b.id.to_string()});
     let pairs = pairs(&a, &b, &first, &second)?;

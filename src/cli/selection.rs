@@ -54,6 +54,11 @@ impl Selection {
         Ok(Self { wanted, source, path })
     }
 
+    /// Whether it is the newest one, and not one by its id.
+    pub(super) fn is_latest(&self) -> bool {
+        !matches!(self.wanted, Wanted::Id(_))
+    }
+
     /// Finds the snapshot.
     pub(super) async fn snapshot(
         &self,

@@ -223,16 +223,12 @@ fn claim_directories(root: &Path) {
     if !us.is_root() {
         return;
     }
-    let mut directories = vec![root.to_owned()];
-    while let Some(directory) = directories.pop() {
-        std::os::unix::fs::chown(&directory, Some(us.as_raw()), None).unwrap();
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                directories.push(entry.path());
-            }
-        }
-    }
+    // Paths are longer than a system call takes at once.
+    let find = std::process::Command::new("find")
+        .arg(root)
+        .args(["-type", "d", "-execdir", "chown", "-h", &us.as_raw().to_string(), "{}", "+"])
+        .status();
+    assert!(find.unwrap().success());
 }
 
 const ALL: usize = usize::MAX;
