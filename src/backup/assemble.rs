@@ -57,7 +57,7 @@ pub(super) async fn run(
     while let Some(draft) = drafts.recv().await {
         match draft {
             Draft::Same(child) => {
-                // The root alone is no file.
+                // A leaf with only the root holds nothing to share.
                 assembly.compared.shared |= child.entries > 1 || child.size_bytes > 0;
                 assembly.push(child).await?;
             }

@@ -106,7 +106,7 @@ async fn tell(
         if let Order::Read(request) = order {
             let change = Change::of(&request.entry, request.parent.as_ref());
             let source = Arc::clone(&source);
-            // Whoever listens no more needs no more.
+            // The receiver is gone: it needs no more.
             drop(planned.send(Planned { source, entry: request.entry, change }).await);
         }
     }

@@ -342,7 +342,7 @@ impl Scan {
         let content = compared.and_then(|was| self.content_of(was));
         self.scanned.incomparable += u64::from(compared.is_some() && content.is_none());
         self.count(&entry, was.as_ref());
-        // What nothing is believed of is no help for reading either: it may be damaged.
+        // With --read-all the parent does not help to read either: it may be damaged.
         let parent = was.filter(|_| !self.belief.is_blind());
         let listed_bytes = entry.size_bytes;
         let request = ReadRequest { entry, parent, slot };

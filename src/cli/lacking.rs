@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use clap::builder::PossibleValue;
 use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
@@ -12,50 +13,30 @@ use super::show;
 use crate::destination::{Shortfall, ShortfallKind};
 use crate::restore::{Refusal, Report};
 
-/// A kind of shortfalls, as the command line names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Accepted {
-    /// Owners and groups
-    Owner,
-    /// Permission bits
-    Mode,
-    /// Modification times
-    Times,
-    /// Extended attributes
-    Xattr,
-    /// Access control lists
-    Acl,
-    /// Capabilities of programs
-    Capability,
-    /// Devices, which are left out
-    Device,
-    /// Hard links, which become copies
-    Link,
-    /// Inode flags, such as immutable
-    Flags,
-    /// Entries with the name of the marker, which are left out
-    Marker,
+impl clap::ValueEnum for ShortfallKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Owner => "Owners and groups",
+            Self::Mode => "Permission bits",
+            Self::Times => "Modification times",
+            Self::Xattr => "Extended attributes",
+            Self::Acl => "Access control lists",
+            Self::Capability => "Capabilities of programs",
+            Self::Device => "Devices, which are left out",
+            Self::Link => "Hard links, which become copies",
+            Self::Flags => "Inode flags, such as immutable",
+            Self::Marker => "Entries with the name of the marker, which are left out",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
+    }
 }
 
 /// The kinds that were accepted.
 pub(super) type Kinds = BTreeSet<ShortfallKind>;
-
-/// The kinds that the command line names.
-pub(super) fn kinds(accepted: &[Accepted]) -> Kinds {
-    let kind = |accepted: &Accepted| match accepted {
-        Accepted::Owner => ShortfallKind::Owner,
-        Accepted::Mode => ShortfallKind::Mode,
-        Accepted::Times => ShortfallKind::Times,
-        Accepted::Xattr => ShortfallKind::Xattr,
-        Accepted::Acl => ShortfallKind::Acl,
-        Accepted::Capability => ShortfallKind::Capability,
-        Accepted::Device => ShortfallKind::Device,
-        Accepted::Link => ShortfallKind::Link,
-        Accepted::Flags => ShortfallKind::Flags,
-        Accepted::Marker => ShortfallKind::Marker,
-    };
-    accepted.iter().map(kind).collect()
-}
 
 /// Lines for a person.
 pub(super) fn text(report: &Report, accepted: &Kinds) -> String {

@@ -8,8 +8,7 @@ use crate::repo::writer::WriterOptions;
 use crate::store;
 use crate::units::{Bytes, MIB, parse_bytes};
 
-/// Across a network, where nobody says otherwise: three packs of 32 MiB are on their way while the next
-/// one fills.
+/// The default across a network: three packs of 32 MiB are on their way while the next one fills.
 const REMOTE_BUFFERS_BYTES: usize = 128 * MIB;
 /// Over SSH packs are smaller, so that twice as many are on their way in that memory: a request costs no
 /// money there, and while one file is synced and named others use the line.

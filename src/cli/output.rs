@@ -165,7 +165,7 @@ impl Output {
         self.stdout.write_all(bytes).map_err(|error| Failure::output(&error))
     }
 
-    /// Text for a person. What a terminal would obey is escaped, whoever wrote it.
+    /// Text for a person. Escapes what a terminal would obey.
     fn write_text(&mut self, text: &str) -> Result<(), Failure> {
         for line in text.split_inclusive('\n') {
             match line.strip_prefix(BOLD) {

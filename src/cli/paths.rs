@@ -95,7 +95,7 @@ impl PathArgs {
         Ok(sources)
     }
 
-    /// What of `path` is listed; `None` where there are no lists.
+    /// The listed paths below `path`; `None` without lists.
     async fn listed(&self, path: &Path, cpu: &Cpu) -> Result<Option<Vec<TreePath>>, Failure> {
         if self.lists.is_empty() {
             return Ok(None);

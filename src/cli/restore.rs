@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::bill::Bill;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::lacking::{self, Accepted, Kinds};
+use super::lacking::{self, Kinds};
 use super::output::{Fields, Output, fields};
 use super::progress::Sample;
 use super::selection::Selection;
 use super::series::SeriesArgs;
 use super::{logs, show, snapshots};
-use crate::destination::Overwrite;
 use crate::destination::directory::{DirectoryDestination, Options as DirectoryOptions};
+use crate::destination::{Overwrite, ShortfallKind};
 use crate::list::{Entries, EntriesOptions};
 use crate::patterns::Filter;
 use crate::repo::Repository;
@@ -53,7 +53,7 @@ pub(super) struct RestoreArgs {
     map_names: bool,
     /// Take a restore for a success although it could not give this to some entries
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND[,KIND…]")]
-    accept: Vec<Accepted>,
+    accept: Vec<ShortfallKind>,
     #[command(flatten)]
     series: SeriesArgs,
     #[command(flatten)]
@@ -149,7 +149,7 @@ pub(super) async fn run(
         || Sample { bytes: progress.bytes(), words: show::count(progress.files(), "file") };
     let report = out.progress().clone().watch(work, total_bytes, sample).await;
     let report = report.map_err(|error| Failure::from(error).at(Some(&place)))?;
-    let accepted = lacking::kinds(&args.accept);
+    let accepted: Kinds = args.accept.iter().copied().collect();
     let text = text(args, &snapshot, &report, &accepted, destination.is_resumed());
     let mut answer = answer(&snapshot, &report);
     answer.extend(lacking::answer(&report, &accepted));

@@ -141,6 +141,21 @@ impl SegmentNaming {
         self.numbering.parse(digits)
     }
 
+    /// The number of the segment that a file is on another timeline of `PostgreSQL`, which the first 8 digits of
+    /// its name tell.
+    pub fn number_elsewhere(&self, name: &[u8]) -> Option<u64> {
+        let is_timeline = |part: &str| {
+            part.len() == POSTGRESQL_DIGITS && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        let name = std::str::from_utf8(name).ok()?;
+        let (timeline, digits) = name.split_at_checked(POSTGRESQL_DIGITS)?;
+        let fits = self.numbering == Numbering::Postgresql
+            && is_timeline(&self.prefix)
+            && is_timeline(timeline)
+            && timeline != self.prefix;
+        self.numbering.parse(digits.strip_suffix(self.suffix.as_str())?).filter(|_| fits)
+    }
+
     /// The number that a person gave: the segment's name, or its number as names have it.
     pub fn number_given(&self, text: &str) -> Option<u64> {
         self.number(text.as_bytes()).or_else(|| self.numbering.parse(text))

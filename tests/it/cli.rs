@@ -22,6 +22,7 @@ mod store_surface;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -102,6 +103,14 @@ pub fn said(command: &mut assert_cmd::Command) -> Said {
         code: output.status.code().unwrap_or(-1),
         stdout: output.stdout,
         stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Waits until `is_ready`, as long as the program runs.
+pub fn run_until(child: &mut Child, is_ready: impl Fn() -> bool) {
+    while !is_ready() {
+        assert_eq!(child.try_wait().unwrap(), None);
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

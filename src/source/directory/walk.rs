@@ -198,7 +198,7 @@ impl Walker<'_> {
             let (name, path) = (self.walk.name.clone(), self.walk.path.clone());
             return Err(Error::AllExcluded { name, path });
         }
-        // Whoever listens no more needs no more.
+        // The receiver is gone: it needs no more.
         let _ = self.flush();
         Ok(())
     }

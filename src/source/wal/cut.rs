@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::history::{Judged, Now, Why, judge};
 use super::look::{Held, Look, Place, Segment};
-use super::segments::{Sorted, gap_problem, gaps, not_closed, nothing_closed};
+use super::segments::{Sorted, gap_problem, gaps, goes_on_elsewhere, not_closed, nothing_closed};
 use super::{Before, ClosedRule};
 use crate::entry::{Entry, TreePath};
 use crate::facts::{Facts, Timeline, WalFacts};
@@ -86,9 +86,10 @@ impl WalCut {
     fn complaints(&self, sorted: &Sorted, closed: &Held) -> Vec<Problem> {
         let options = &self.place.options;
         let mut problems = not_closed(sorted, &options.closed);
-        if closed.is_empty() {
-            problems.extend(nothing_closed(sorted, &options.naming));
-        }
+        problems.extend(match closed.last_key_value() {
+            None => nothing_closed(sorted, &options.naming),
+            Some((&last, _)) => goes_on_elsewhere(sorted, last, &options.naming),
+        });
         if sorted.newest().is_none() && !options.allow_empty {
             let detail = match sorted.others {
                 0 => "the log's directory is empty: is the volume mounted? (allowEmpty if it is meant)"

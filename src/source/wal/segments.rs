@@ -34,8 +34,10 @@ pub(super) struct Sorted {
     pub(super) open: BTreeMap<u64, Vec<u8>>,
     /// Files that are no segments.
     pub(super) others: u64,
-    /// One of them that is named after a segment, as a compressed or renamed one is.
-    pub(super) stray: Option<Vec<u8>>,
+    /// Those of them that are named after a segment that is not there, as a compressed or renamed one is.
+    pub(super) strays: BTreeMap<u64, Vec<u8>>,
+    /// The newest of them that is a segment of another timeline of `PostgreSQL`.
+    pub(super) elsewhere: Option<(u64, Vec<u8>)>,
 }
 
 impl Sorted {
@@ -55,7 +57,8 @@ pub(super) fn sort<'a>(
     let mut closed = BTreeMap::new();
     let mut open = BTreeMap::new();
     let mut others = 0;
-    let mut stray = None;
+    let mut strays = BTreeMap::new();
+    let mut elsewhere = None;
     for name in names.clone() {
         if let Some(number) = pattern.number(name) {
             insert(&mut closed, number, name)?;
@@ -68,11 +71,18 @@ pub(super) fn sort<'a>(
             others += 1;
             let is_marker =
                 matches!(rule, ClosedRule::Marker { suffix } if name.ends_with(suffix.as_bytes()));
-            if !is_marker && pattern.belongs_to(name).is_some() {
-                stray.get_or_insert_with(|| name.to_vec());
+            if is_marker {
+                continue;
+            }
+            if let Some(number) = pattern.belongs_to(name) {
+                strays.entry(number).or_insert_with(|| name.to_vec());
+            } else if let Some(number) = pattern.number_elsewhere(name) {
+                elsewhere = elsewhere.max(Some((number, name.to_vec())));
             }
         }
     }
+    // What stands beside a segment, such as an index, is not the segment.
+    strays.retain(|number, _| !closed.contains_key(number) && !open.contains_key(number));
     match rule {
         ClosedRule::AllButNewest => open.extend(closed.pop_last()),
         ClosedRule::Renamed { .. } => {
@@ -87,7 +97,7 @@ pub(super) fn sort<'a>(
             open.extend(unmarked);
         }
     }
-    Ok(Sorted { closed, open, others, stray })
+    Ok(Sorted { closed, open, others, strays, elsewhere })
 }
 
 fn insert(segments: &mut BTreeMap<u64, Vec<u8>>, number: u64, name: &[u8]) -> Result<(), String> {
@@ -151,13 +161,38 @@ pub(super) fn not_closed(sorted: &Sorted, rule: &ClosedRule) -> Vec<Problem> {
 
 /// What is wrong with a log in which nothing is closed though something was, or seems to be.
 pub(super) fn nothing_closed(sorted: &Sorted, naming: &SegmentNaming) -> Option<Problem> {
-    let stray = sorted.stray.as_ref()?;
+    let stray = sorted.strays.values().next();
+    let stray = stray.or(sorted.elsewhere.as_ref().map(|(_, name)| name))?;
     Some(Problem {
         path: TreePath::root().join(stray),
         fault: Fault::NotClosed,
         detail: format!(
             "no segment counts as closed, but this file is named after one: does the pattern \
              {naming}, or the rule for closed segments, still fit?"
+        ),
+    })
+}
+
+/// What seems to go on with a log whose last closed segment is `last` under names that the pattern does not
+/// fit: segments that are compressed now, or those of a new timeline of `PostgreSQL`. One file named after the
+/// segment to come is taken for its making.
+pub(super) fn goes_on_elsewhere(
+    sorted: &Sorted,
+    last: u64,
+    naming: &SegmentNaming,
+) -> Option<Problem> {
+    let newest = sorted.newest().unwrap_or(last).max(last);
+    let strays = sorted.strays.range(last.checked_add(1)?..);
+    let stray = strays
+        .map(|(number, name)| (*number, name))
+        .find(|(number, _)| *number <= newest || *number > newest.saturating_add(1));
+    let elsewhere = sorted.elsewhere.as_ref().map(|(number, name)| (*number, name));
+    let (_, name) = stray.or(elsewhere.filter(|(number, _)| *number > last))?;
+    Some(Problem {
+        path: TreePath::root().join(name),
+        fault: Fault::NotClosed,
+        detail: format!(
+            "it comes after the last closed segment and is not stored: does the pattern {naming} still fit?"
         ),
     })
 }
@@ -197,6 +232,42 @@ mod tests {
         let rule = ClosedRule::Marker { suffix: ".ready".to_owned() };
         let names = ["1.wal", "1.wal.ready", "2.wal", "3.wal", "3.wal.ready"];
         assert_eq!(sorted(&names, &rule), Ok((vec![1, 3], vec![2], 2)));
+    }
+
+    #[test]
+    fn a_log_that_goes_on_under_other_names_is_named() {
+        let found = |pattern: &str, last: u64, names: &[&str]| {
+            let pattern = SegmentNaming::parse(pattern).unwrap();
+            let names = names.iter().map(|name| name.as_bytes());
+            let sorted = sort(names, &pattern, &ClosedRule::AllButNewest).unwrap();
+            goes_on_elsewhere(&sorted, last, &pattern).map(|problem| problem.path.to_string())
+        };
+        let found_in_wal = |last, names: &[&str]| found("{number}.wal", last, names);
+        assert_eq!(
+            found_in_wal(2, &["1.wal", "2.wal", "3.wal.zst", "4.wal"]),
+            Some("3.wal.zst".to_owned())
+        );
+        assert_eq!(
+            found_in_wal(1, &["1.wal", "2.wal", "3.wal.zst", "4.wal.zst"]),
+            Some("4.wal.zst".to_owned())
+        );
+        for quiet in [
+            &["1.wal", "2.wal", "3.wal"][..],
+            &["0.wal.zst", "1.wal", "2.wal", "3.wal"],
+            &["1.wal", "2.wal", "2.wal.index", "3.wal", "3.wal.index"],
+            &["1.wal", "2.wal", "3.wal", "4.wal.new"],
+        ] {
+            assert_eq!(found_in_wal(2, quiet), None, "{quiet:?}");
+        }
+        let postgresql = |names: &[&str]| found("00000001{number:postgresql}", 1, names);
+        let old = ["000000010000000000000001", "000000010000000000000002"];
+        assert_eq!(postgresql(&old), None);
+        let promoted = "000000020000000000000002";
+        let names = [&old[..], &[promoted, "00000002.history"]].concat();
+        assert_eq!(postgresql(&names), Some(promoted.to_owned()));
+        // A directory may hold two logs.
+        let names = ["shard-1-1.wal", "shard-1-2.wal", "shard-2-9.wal"];
+        assert_eq!(found("shard-1-{number}.wal", 1, &names), None);
     }
 
     #[test]

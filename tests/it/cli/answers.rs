@@ -2,11 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Place;
+use super::{Place, run_until};
 
 /// One run of every command that needs nothing but a repository with snapshots.
 const COMMANDS: [&[&str]; 15] = [
@@ -129,10 +128,7 @@ fn signals_end_a_run_with_130() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        while !place.path("acknowledged").exists() {
-            assert_eq!(child.try_wait().unwrap(), None);
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        run_until(&mut child, || place.path("acknowledged").exists());
         kill_process(Pid::from_child(&child), signal).unwrap();
         let status = child.wait().unwrap();
         let mut said = String::new();

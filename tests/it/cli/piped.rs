@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use super::{Place, Said, said};
+use super::{Place, Said, run_until, said};
 
 fn pipe(place: &Place, bytes: impl Into<Vec<u8>>, arguments: &[&str]) -> Said {
     let mut command = place.command();
@@ -98,10 +98,7 @@ fn a_slow_pipe_is_waited_for() {
         .spawn()
         .unwrap();
     // It has begun to read, or will: then it waits for more.
-    while count(&place, "session") == 0 {
-        assert_eq!(child.try_wait().unwrap(), None);
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    run_until(&mut child, || count(&place, "session") > 0);
     writer.write_all(b"first ").unwrap();
     writer.write_all(b"second").unwrap();
     drop(writer);
