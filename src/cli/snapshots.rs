@@ -64,7 +64,7 @@ fn text(report: &SnapshotsReport, now: i64, out: &Output) -> String {
         notes.extend((snapshot.finished > now).then(|| "clock-ahead".to_owned()));
         for source in &snapshot.sources {
             if let Some(Facts::Wal(wal)) = source.facts() {
-                notes.push(format!("{}: {};", show::text(&source.name), logs::stored_line(&wal)));
+                notes.push(format!("{}: {}", show::text(&source.name), logs::stored_line(&wal)));
             }
         }
         let labels = snapshot.labels.iter().flatten();
@@ -77,7 +77,7 @@ fn text(report: &SnapshotsReport, now: i64, out: &Output) -> String {
             names.join(", "),
             entries(snapshot).to_string(),
             Bytes(size_bytes(snapshot)).to_string(),
-            notes.join(" "),
+            notes.join("; "),
         ]
     });
     let headings = ["ID", "TIME", "HOST", "JOB", "SOURCES", "ENTRIES>", "SIZE>", "NOTES"];
