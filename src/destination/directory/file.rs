@@ -37,8 +37,8 @@ const WRITTEN_OUT_AT_ONCE_BYTES: usize = 256 * 1024;
 pub(super) struct Nowhere;
 
 /// Opens the file of an entry for writing: what `existing` found usable, with its bytes, or a new file
-/// that nobody but us can open until it has its own mode. What else is there makes way, and nothing is
-/// taken from it.
+/// with mode 0600, which only this user can open. It gets its own mode last. Anything else under that name
+/// is removed first.
 pub(super) fn create(shared: &Arc<Shared>, entry: &Entry) -> Result<OpenFile, Error> {
     let begun = shared.begun()?;
     Shared::require_safe_top(begun)?;

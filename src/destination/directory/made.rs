@@ -1,6 +1,6 @@
-//! Directories: made for us alone, or taken over from one who may have them, and closed to the writes of
-//! everyone else for as long as the restore works in them. Whoever may write to a directory can rename and
-//! replace what is in it.
+//! Directories: new ones get mode 0700; an existing one is used only if its owner is this user, root or the
+//! owner in the snapshot. Both are closed to the writes of others while the restore works in them, since a
+//! user who can write to a directory can rename and replace what is in it.
 
 use rustix::fs::{self as sys, Mode};
 use rustix::io::Errno;

@@ -2,7 +2,7 @@
 //!
 //! To write into an existing file keeps its inode, and with it every descriptor and mapping that someone
 //! opened before: through them a local user reads what is restored, or changes it. So a file is reused only
-//! where nobody can have one who may not have it in the end. All else is replaced by a new file.
+//! where only users who may use the restored file can hold one. Any other file is replaced by a new one.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -152,8 +152,8 @@ fn lift_mode(parent: &Directory, name: &[u8]) -> bool {
     })
 }
 
-/// Whether nobody can have a way into the file, through a descriptor or a mapping or another name, who
-/// may not have it in the end.
+/// Whether only users who may use the restored file can reach this one through a descriptor, a mapping or
+/// another name.
 fn may_be_reused(shared: &Shared, entry: &Entry, there: &Stat, file: &File) -> bool {
     let (user, group) = shared.owners.of(entry);
     let (owner, owning_group) = there.owner();

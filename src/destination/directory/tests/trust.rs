@@ -138,7 +138,7 @@ fn a_new_file_is_for_us_alone_until_it_is_whole() {
     assert_eq!(mode(place.at("f")), 0o666);
     let made = fs::metadata(place.at("f")).unwrap();
     assert_eq!((made.uid(), made.gid()), (entry.user_id, entry.group_id));
-    // While it works, nobody else may rename what is in it; then it is as it was found.
+    // During the restore no other user can rename what is in it. Afterwards its mode is as before.
     assert_eq!(mode(place.root()), 0o2755);
     finish(&destination);
     assert_eq!(mode(place.root()), 0o2777);
@@ -216,7 +216,7 @@ fn a_top_that_belongs_to_a_stranger_ends_the_restore() {
         drop(destination);
         fs::remove_dir_all(place.root()).unwrap();
     }
-    // Without an entry of its own nobody says whose it may be.
+    // No entry of the snapshot names an owner for it.
     fs::create_dir(place.root()).unwrap();
     chown(place.root(), Some(NOBODY), None).unwrap();
     let destination = place.begin(Overwrite::Refuse);
